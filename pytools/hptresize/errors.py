@@ -45,6 +45,10 @@ class ToolMissing(HptResizeError):
     """A program that the work needs is not on this machine."""
 
 
+class NoSpace(HptResizeError):
+    """The disk is full, or too full for what is about to be made."""
+
+
 class FetchError(HptResizeError):
     """A source or package could not be obtained (no network, not served)."""
 
@@ -103,3 +107,26 @@ class CommandFailed(MachineError):
     def __init__(self, what: str, *, status: int, console: str = "") -> None:
         super().__init__(what, console=console)
         self.status = status
+
+
+class ConsoleBug(MachineError):
+    """The guest's console holds a pattern of a kernel bug (oops, WARN, lockdep...)."""
+
+
+class AgentError(MachineError):
+    """What came over the command channel makes no sense."""
+
+
+class QmpError(MachineError):
+    """QEMU refused a QMP command; the text is what it said."""
+
+
+class ResizeRefused(CommandFailed):
+    """The guest's kernel refused to resize its table.
+
+    :param errno_name: what the write to the hook ended with, such as "ENOSPC".
+    """
+
+    def __init__(self, what: str, *, status: int, errno_name: str, console: str = "") -> None:
+        super().__init__(what, status=status, console=console)
+        self.errno_name = errno_name

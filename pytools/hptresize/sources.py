@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Source trees: where they come from, and the git repositories of our own that hold them.
+
+A tree has one repository with one work tree in the cache. Its commits are
+`stock` (as it came), `baseline` (the merged feature taken out) and `series`
+(our patches on the baseline). Work switches between them by checkout, so only
+files that differ get new times and a build stays incremental. What a user
+gives us is copied, never changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from . import git as gitcmd
+from . import proc, ui
+from . import series as seriesmod
+from .apt import AptRoot
+from .cache import GIGA, Cache, digest
+from .errors import FetchError, TreeError, UsageError
+from .git import git
+
+Kind = Literal["kernel", "qemu"]
+Variant = Literal["stock", "baseline", "series"]
+
+# Goes up when trees that are in a cache already would not be made the same way again.
+LAYOUT = "1"
+
+
+@dataclasses.dataclass(frozen=True)
+class KindFacts:
+    """What we know of one kind of tree."""
+
+    title: str
+    package: str  # Debian's source package
+    marks: tuple[str, ...]  # files that every such tree has
+    space: int  # bytes that tree, repository and build need
+    version_file: str
+    build_dirs: tuple[str, ...]  # what a user's own builds may have left
+
+
+KINDS: dict[Kind, KindFacts] = {
+    "kernel": KindFacts(
+        "Linux",
+        "linux",
+        ("Kbuild", "arch/powerpc/Kconfig", "init/main.c"),
+        5 * GIGA,
+        "Makefile",
+        (),
+    ),
+    "qemu": KindFacts(
+        "QEMU",
+        "qemu",
+        ("meson.build", "hw/ppc/spapr.c", "softmmu"),
+        2 * GIGA,
+        "VERSION",
+        ("build",),
+    ),
+}
+# QEMU moved softmmu/ to system/ in 8.2: either will do.
+_EITHER = {"softmmu": ("system", "softmmu")}
+
+
+def check_kind(root: Path, kind: Kind) -> None:
+    """Check that a directory holds a tree of a kind.
+
+    :raises TreeError: it does not; says what is missing.
+    """
+    for mark in KINDS[kind].marks:
+        if not any((root / name).exists() for name in _EITHER.get(mark, (mark,))):
+            other: Kind = "qemu" if kind == "kernel" else "kernel"
+            is_other = all(
+                any((root / n).exists() for n in _EITHER.get(m, (m,))) for m in KINDS[other].marks
+            )
+            hint = f"it is a {KINDS[other].title} tree" if is_other else ""
+            raise TreeError(
+                f"{root} is not a {KINDS[kind].title} tree: it has no {mark}", hint=hint
+            )
+
+
+def version_of(root: Path, kind: Kind) -> str:
+    """Return a tree's version, e.g. 6.12.107 or 10.0.13.
+
+    :raises TreeError: its version file is unreadable.
+    """
+    try:
+        text = (root / KINDS[kind].version_file).read_text()
+    except OSError as err:
+        raise TreeError(f"{root} has no readable {KINDS[kind].version_file}") from err
+    if kind == "qemu":
+        return text.strip()
+    found = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)", text, re.MULTILINE))
+    if len(found) != 3:
+        raise TreeError(f"{root}/Makefile names no kernel version")
+    return f"{found['VERSION']}.{found['PATCHLEVEL']}.{found['SUBLEVEL']}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a tree comes from, before it is fetched."""
+
+    kind: Kind
+    form: Literal["debian", "tarball", "directory", "git"]
+    place: str  # suite, or path
+    rev: str = ""  # of git: revision; of debian: version
+
+    def __str__(self) -> str:
+        tail = f"@{self.rev}" if self.rev else ""
+        return f"{self.form} {self.place}{tail}"
+
+
+def parse_origin(kind: Kind, spec: str | None, rev: str | None = None) -> Origin:
+    """Read what a user gave as --kernel-source or --qemu-source.
+
+    :param spec: None or "debian" (the default), "debian:SUITE", "debian:SUITE=VERSION",
+        the path of a tarball or directory, or "PATH@REVISION" of a git tree.
+    :raises UsageError: it is none of these; names what is wrong.
+    """
+    if spec is None or spec == "debian" or spec.startswith("debian:"):
+        suite, _, version = (spec or "").removeprefix("debian").removeprefix(":").partition("=")
+        return Origin(kind, "debian", suite or "trixie", version)
+    path = Path(spec).expanduser()
+    if rev is None and not path.exists() and "@" in spec:
+        head, _, rev = spec.rpartition("@")
+        path = Path(head).expanduser()
+    if not path.exists():
+        raise UsageError(
+            f"--{kind}-source {spec}: no such file or directory",
+            hint="give a tarball, a directory, PATH@REVISION of a git tree, or debian:SUITE",
+        )
+    path = path.absolute()
+    if rev is not None:
+        commit = gitcmd.known(path, f"{rev}^{{commit}}") if path.is_dir() else None
+        if commit is None:
+            raise UsageError(f"--{kind}-source: {path} has no git revision {rev!r}")
+        return Origin(kind, "git", str(path), commit)
+    if path.is_dir():
+        check_kind(path, kind)
+        return Origin(kind, "directory", str(path))
+    if not re.search(r"\.(tar(\.\w+)?|tgz|txz)$", path.name):
+        raise UsageError(f"--{kind}-source {spec} is neither a directory nor a tarball")
+    return Origin(kind, "tarball", str(path))
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    """A source tree in the cache.
+
+    :ivar path: its work tree; only change what is checked out while holding :meth:`lock`.
+    """
+
+    kind: Kind
+    key: str
+    path: Path
+    cache: Cache
+
+    @property
+    def title(self) -> str:
+        """What to call it in messages."""
+        return f"{KINDS[self.kind].title} {version_of(self.path, self.kind)}"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from switching the tree or building in it."""
+        with self.cache.lock(f"tree-{self.key}"):
+            yield
+
+    def commit(self, variant: Variant, patches: Path) -> str:
+        """Return the id of a variant's commit, made now if need be (call with the lock held).
+
+        :param patches: directory of the series.
+        :raises BaselineError: the merged feature is not as described.
+        :raises PatchError: the series does not apply.
+        """
+        if variant == "stock":
+            return git(self.path, "rev-parse", "refs/tags/stock")
+        base_tag = f"refs/tags/baseline-{_description(self.kind)}"
+        base = gitcmd.known(self.path, base_tag) or self._make_baseline(base_tag)
+        if variant == "baseline":
+            return base
+        series = seriesmod.load(patches)
+        if not series.patches:
+            raise UsageError(f"{patches} has no patches")
+        tag = f"refs/tags/series-{digest(base, series.digest)[:16]}"
+        made = gitcmd.known(self.path, tag)
+        if made is None:
+            with ui.step(f"apply {len(series.patches)} patches to {self.title}"):
+                self._switch(base)
+                made = seriesmod.apply(self.path, series)
+                git(self.path, "update-ref", tag, made)
+        return made
+
+    def _make_baseline(self, tag: str) -> str:
+        from .baseline import strip_tree  # noqa: PLC0415 (tree-sitter only where it is needed)
+
+        self._switch("refs/tags/stock")
+        with ui.step(f"take the merged feature out of {self.title}"):
+            try:
+                strip_tree(self.path, self.kind)
+                made = gitcmd.commit_all(self.path, "baseline: without HPT resizing", new=("-u",))
+            except BaseException:
+                git(self.path, "checkout", "--quiet", "--force", "refs/tags/stock")
+                raise
+        git(self.path, "update-ref", tag, made)
+        return made
+
+    def _switch(self, rev: str) -> None:
+        # An interrupted checkout or git am may have left its marks; the lock is ours.
+        (self.path / ".git" / "index.lock").unlink(missing_ok=True)
+        if (self.path / ".git" / "rebase-apply").exists():
+            shutil.rmtree(self.path / ".git" / "rebase-apply")
+        git(self.path, "checkout", "--quiet", "--force", "--detach", rev)
+        git(self.path, "clean", "--quiet", "-d", "--force")
+
+    def checkout(self, variant: Variant, patches: Path) -> str:
+        """Put a variant into the work tree (call with the lock held); return its commit id."""
+        commit = self.commit(variant, patches)
+        self._switch(commit)
+        return commit
+
+    def content(self, commit: str) -> str:
+        """Return the id of a commit's content: the same files give the same id."""
+        return git(self.path, "rev-parse", f"{commit}^{{tree}}")
+
+
+def _description(kind: Kind) -> str:
+    """Hash what says how the baseline of a kind is made."""
+    where = Path(__file__).parent / "baseline"
+    files = [path for path in sorted(where.glob("*.py"))]
+    return digest(kind, *files)[:16]
+
+
+def resolve(cache: Cache, kind: Kind, spec: str | None = None, rev: str | None = None) -> Tree:
+    """Return the tree that a user asked for, fetched and unpacked if the cache has none.
+
+    :param spec: see :func:`parse_origin`.
+    :raises UsageError, FetchError, TreeError, NoSpace: it cannot be had.
+    """
+    origin = parse_origin(kind, spec, rev)
+    if origin.form == "debian":
+        apt = AptRoot(cache, origin.place)
+        tarball = apt.source_tarball(KINDS[kind].package, origin.rev or None)
+        stem = re.sub(r"\.orig\.tar\.\w+$", "", tarball.name)
+        return _tree(cache, origin, f"{stem}-{LAYOUT}", tarball)
+    path = Path(origin.place)
+    if origin.form == "tarball":
+        with ui.step(f"read {path.name}"), path.open("rb") as data:
+            mark = hashlib.file_digest(data, "sha256").hexdigest()
+    elif origin.form == "git":
+        mark = origin.rev
+    else:
+        mark = fingerprint(path)
+    return _tree(cache, origin, f"{kind}-{digest(origin.form, mark, LAYOUT)[:16]}", path)
+
+
+def fingerprint(root: Path) -> str:
+    """Hash names, sizes and times of a directory's files (what git ignores is left out)."""
+    total = hashlib.sha256()
+    for name in files_of(root):
+        facts = (root / name).lstat()
+        total.update(f"{name}\0{facts.st_size}\0{facts.st_mtime_ns}\0{facts.st_mode}\n".encode())
+    return total.hexdigest()
+
+
+def files_of(root: Path) -> list[str]:
+    """List a directory's files relative to it; of a git tree those that git does not ignore."""
+    if (root / ".git").exists():
+        listed = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        names = [name for name in listed.split("\0") if name]
+        return sorted(name for name in set(names) if os.path.lexists(root / name))
+    found: list[str] = []
+    for directory, _, files in os.walk(root):
+        rel = os.path.relpath(directory, root)
+        found += [os.path.normpath(f"{rel}/{name}") for name in files]
+    return sorted(found)
+
+
+def _tree(cache: Cache, origin: Origin, key: str, path: Path) -> Tree:
+    """Fill the repository of a tree and commit it as `stock`."""
+    kind = origin.kind
+    facts = KINDS[kind]
+
+    def make(into: Path) -> None:
+        cache.need(facts.space, f"the {facts.title} tree and its build")
+        if origin.form in ("debian", "tarball"):
+            unpack(path, into)
+        elif origin.form == "git":
+            _export(path, origin.rev, into)
+        else:
+            _copy(path, into)
+        check_kind(into, kind)
+        for name in facts.build_dirs:
+            shutil.rmtree(into / name, ignore_errors=True)
+        if kind == "kernel" and (into / ".config").exists():
+            # The user built in place; a build elsewhere refuses such a tree.
+            proc.output(["make", "-C", into, "mrproper"], what="make mrproper in our copy")
+        with ui.step(f"record {facts.title} {version_of(into, kind)} in a repository of our own"):
+            shutil.rmtree(into / ".git", ignore_errors=True)
+            gitcmd.create(into)
+            stock = gitcmd.commit_all(into, f"stock: {facts.title} {version_of(into, kind)}")
+            git(into, "update-ref", "refs/tags/stock", stock)
+
+    return Tree(kind, key, cache.dir("trees", key, make, f"{facts.title} tree"), cache)
+
+
+_DECOMPRESS = {b"\xfd7zXZ": "-J", b"\x1f\x8b": "-z", b"BZh": "-j", b"\x28\xb5\x2f\xfd": "--zstd"}
+
+
+def unpack(tarball: Path, into: Path) -> None:
+    """Unpack a tarball into an empty directory; a single top directory is left out.
+
+    :raises FetchError: it is damaged.
+    """
+    size = tarball.stat().st_size
+    with ui.step(f"unpack {tarball.name}") as step, tarball.open("rb") as data:
+        head = data.read(6)
+        data.seek(0)
+        how = [flag for magic, flag in _DECOMPRESS.items() if head.startswith(magic)]
+        words: list[str | Path] = ["tar", "-x", *how, "-C", into, "-f", "-", "--no-same-owner"]
+        with proc.started(words, stdin=subprocess.PIPE, env={"XZ_DEFAULTS": "-T0"}) as child:
+            assert child.stdin is not None and child.stdout is not None
+            done = 0
+            with contextlib.suppress(BrokenPipeError):
+                while chunk := data.read(1 << 20):
+                    child.stdin.write(chunk)
+                    done += len(chunk)
+                    step.update(done / 1e6, size / 1e6, "MB")
+                child.stdin.close()
+            said = child.stdout.read().decode(errors="replace")
+            child.wait()
+        if child.returncode:
+            if "No space left" in said:
+                raise OSError(28, "No space left on device")
+            raise FetchError(
+                f"{tarball} cannot be unpacked: {proc.likely_cause(said.splitlines())}",
+                hint="remove it and try again",
+            )
+    inside = list(into.iterdir())
+    if len(inside) == 1 and inside[0].is_dir():
+        top = inside[0].rename(into / ".unpacked-top")
+        for one in list(top.iterdir()):
+            one.rename(into / one.name)
+        top.rmdir()
+
+
+def _export(repo: Path, commit: str, into: Path) -> None:
+    """Write the files of a commit of a user's git tree."""
+    archive = into.with_name(f"{into.name}.tar")
+    with ui.step(f"copy {repo} at {commit[:12]}"):
+        try:
+            git(repo, "archive", "--format=tar", "-o", archive, commit)
+            proc.output(["tar", "-x", "-C", into, "-f", archive], what="unpack the copy")
+        finally:
+            archive.unlink(missing_ok=True)
+
+
+def _copy(root: Path, into: Path) -> None:
+    """Copy a user's directory."""
+    with ui.step(f"copy {root}"):
+        names = "\0".join(files_of(root)).encode()
+        archive = into.with_name(f"{into.name}.tar")
+        try:
+            proc.output(
+                ["tar", "-c", "-C", root, "--null", "--no-recursion", "-T", "-", "-f", archive],
+                what=f"read {root}", data=names, error=TreeError,
+            )  # fmt: skip
+            proc.output(["tar", "-x", "-C", into, "-f", archive], what="write the copy")
+        finally:
+            archive.unlink(missing_ok=True)
