@@ -118,7 +118,14 @@ class AgentError(MachineError):
 
 
 class QmpError(MachineError):
-    """QEMU refused a QMP command; the text is what it said."""
+    """QEMU refused a QMP command; the text is what it said.
+
+    :param error_class: QMP's own class of the error, such as "CommandNotFound".
+    """
+
+    def __init__(self, what: str, *, error_class: str = "GenericError") -> None:
+        super().__init__(what)
+        self.error_class = error_class
 
 
 class ResizeRefused(CommandFailed):

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The QEMU process: started, listened to, and never left behind.
+
+QEMU gets its sockets as file descriptors, so there are no paths to clean up and
+nothing to wait for before they can be used.  One thread owns the process and
+reads all of it: console, command channel, QMP and the end of the process.  If
+Python dies, that thread does, and the kernel kills QEMU with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from typing import Any, TypeVar
+
+from qemu.qmp import ExecuteError, QMPClient, QMPError
+
+from hptresize.errors import GuestHung, QmpError, ToolMissing
+
+from .config import MachineConfig
+from .watch import Deadline, Watch
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Sink = Callable[[bytes], None]
+
+CHUNK = 65536
+
+
+def kill_with_parent(argv: list[str]) -> list[str]:
+    """A command that is killed when the thread that started it ends.
+
+    :raises ToolMissing: no setpriv.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise ToolMissing("setpriv is not installed", hint="apt-get install util-linux")
+    return [setpriv, "--pdeathsig", "KILL", "--", *argv]
+
+
+class Qemu:
+    """A running QEMU.
+
+    :param watch: is told what happens.
+    :param console: gets the bytes of the guest's console.
+    :param channel: gets the bytes of the command channel.
+    """
+
+    def __init__(self, config: MachineConfig, watch: Watch, console: Sink, channel: Sink) -> None:
+        self._config = config
+        self._watch = watch
+        self._sinks = {"console": console, "channel": channel}
+        self._ours: dict[str, socket.socket] = {}
+        self._open: set[str] = set()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._qmp: QMPClient | None = None
+        self._unsent = bytearray()
+        self._stderr = self._stderr_file()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run_loop, name="qemu", daemon=True)
+        watch.qemu_stderr = self.stderr
+
+    def _stderr_file(self) -> Any:
+        if self._config.run_dir is None:
+            return tempfile.TemporaryFile()
+        return (self._config.run_dir / "qemu.log").open("w+b")
+
+    def _run_loop(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    @property
+    def pid(self) -> int:
+        """Of the QEMU process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def stderr(self) -> str:
+        """What QEMU said so far."""
+        size = os.fstat(self._stderr.fileno()).st_size if not self._stderr.closed else 0
+        return os.pread(self._stderr.fileno(), size, 0).decode(errors="replace") if size else ""
+
+    # Start
+
+    def start(self, timeout: float) -> None:
+        """Start the process and wait until it answers.
+
+        :param timeout: seconds.
+        :raises QemuStartError: it ended instead; the text is what it said.
+        """
+        self._thread.start()
+        atexit.register(self.kill)
+        self._call(self._spawn(), timeout, "QEMU to be started")
+        # An answer means that the machine was made: kernel, options and memory are right.
+        self.qmp("query-status", {}, timeout)
+        with self._watch.update():
+            self._watch.started = True
+
+    async def _spawn(self) -> None:
+        theirs = {name: self._pair(name) for name in ("console", "channel", "monitor")}
+        fds = {name: f"socket,fd={end.fileno()}" for name, end in theirs.items()}
+        argv = self._config.command(
+            console=fds["console"], channel=fds["channel"], monitor=fds["monitor"]
+        )
+        log.debug("qemu: %s", " ".join(argv))
+        try:
+            # A session of its own: Ctrl-C on the terminal is ours to act on.
+            self._process = subprocess.Popen(
+                kill_with_parent(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                pass_fds=[end.fileno() for end in theirs.values()],
+                start_new_session=True,
+            )
+        finally:
+            for end in theirs.values():
+                end.close()
+        pidfd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(pidfd, self._ended, pidfd)
+        for name in self._sinks:
+            self._open.add(name)
+            self._loop.add_reader(self._ours[name], self._read, name)
+
+    def _pair(self, name: str) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._ours[name] = ours
+        return theirs
+
+    # Events, all in our thread
+
+    def _read(self, name: str) -> None:
+        try:
+            data = self._ours[name].recv(CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._sinks[name](data)
+            return
+        self._loop.remove_reader(self._ours[name])
+        self._open.discard(name)
+
+    def _ended(self, pidfd: int) -> None:
+        """The process has ended; what it still said comes before the news."""
+        assert self._process is not None
+        self._loop.remove_reader(pidfd)
+        os.close(pidfd)
+        status = self._process.wait()
+        for name in list(self._open):
+            # Its ends are closed, so this finds the end and cannot block.
+            while name in self._open:
+                before = len(self._open)
+                self._read(name)
+                if len(self._open) == before and not self._has_data(name):
+                    break
+        with self._watch.update():
+            self._watch.qemu_exit = status
+
+    def _has_data(self, name: str) -> bool:
+        try:
+            self._ours[name].recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    # The command channel, any thread
+
+    def write_channel(self, data: bytes) -> None:
+        """Put bytes on the command channel; never blocks."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._queue, data)
+
+    def _queue(self, data: bytes) -> None:
+        idle = not self._unsent
+        self._unsent += data
+        if idle:
+            self._flush()
+
+    def _flush(self) -> None:
+        channel = self._ours["channel"]
+        try:
+            del self._unsent[: channel.send(self._unsent)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._unsent.clear()  # QEMU is gone; its end is reported elsewhere
+        if self._unsent:
+            self._loop.add_writer(channel, self._flush)
+        else:
+            self._loop.remove_writer(channel)
+
+    # QMP
+
+    def qmp(self, command: str, arguments: dict[str, object], timeout: float) -> Any:
+        """Execute a QMP command; returns what QEMU answers.
+
+        :param timeout: seconds.
+        :raises QmpError: QEMU refused it.
+        :raises QemuDied, GuestPanicked, GuestHung: there was no answer.
+        """
+        return self._call(self._execute(command, arguments), timeout, f"QMP {command}")
+
+    async def _execute(self, command: str, arguments: dict[str, object]) -> Any:
+        if self._qmp is None:
+            self._qmp = QMPClient("hptresize")
+            await self._qmp.connect(self._ours["monitor"])
+        return await self._qmp.execute(command, arguments or None)
+
+    def _call(self, work: Coroutine[Any, Any, T], timeout: float, what: str) -> T:
+        """Run a coroutine in our thread and give back what it returns."""
+        deadline = Deadline(timeout)
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result(timeout)
+        except FutureTimeout:
+            future.cancel()
+            raise GuestHung(f"{what}: no answer from QEMU within {timeout:g} s") from None
+        except ExecuteError as error:
+            raise QmpError(f"{what}: {error}", error_class=error.error_class) from None
+        except (QMPError, EOFError, ConnectionError) as error:
+            # The connection ends a moment before the process does.
+            self._watch.wait(lambda: False, min(5.0, deadline.left), f"{what} ({error})")
+            raise AssertionError("not reached") from None
+
+    # End
+
+    def wait_ended(self, timeout: float) -> int | None:
+        """QEMU's exit status (minus the signal), or None if it still runs after ``timeout``."""
+        with self._watch.changed:
+            self._watch.changed.wait_for(lambda: self._watch.qemu_exit is not None, timeout)
+            return self._watch.qemu_exit
+
+    def kill(self) -> None:
+        """End QEMU at once, if it runs."""
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """End QEMU if it runs, wait for it, and give everything back."""
+        self.kill()
+        if self._process is not None and self.wait_ended(30.0) is None:
+            log.error("qemu: process %d does not end", self.pid)
+        atexit.unregister(self.kill)
+        if self._thread.is_alive():
+            future = asyncio.run_coroutine_threadsafe(self._shut(), self._loop)
+            with contextlib.suppress(FutureTimeout):
+                future.result(10.0)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10.0)
+        for end in self._ours.values():
+            end.close()
+        # The text stays available for messages.
+        said = self.stderr()
+        self._stderr.close()
+        self._watch.qemu_stderr = lambda: said
+
+    async def _shut(self) -> None:
+        for name in self._open:
+            self._loop.remove_reader(self._ours[name])
+        self._loop.remove_writer(self._ours["channel"])
+        if self._qmp is not None:
+            with contextlib.suppress(QMPError, EOFError, OSError):
+                await self._qmp.disconnect()
+
+
+def interactive(config: MachineConfig) -> int:
+    """Run a guest on this terminal until it powers off.
+
+    The guest's init finds no command channel and starts a shell.  Ctrl-A X ends
+    QEMU, Ctrl-A C switches to its monitor.
+
+    :returns: QEMU's exit status.
+    :raises UsageError: the configuration makes no sense.
+    """
+    config.validate()
+    argv = config.command(console="stdio,mux=on,signal=off", channel=None, monitor=None)
+    argv += ["-mon", "chardev=console,mode=readline"]
+    process = subprocess.Popen(kill_with_parent(argv))
+    try:
+        return process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            process.wait()
