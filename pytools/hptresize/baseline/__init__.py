@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Take the merged HPT resizing out of a Linux or QEMU tree, by meaning.
+
+`kernel` and `qemu` describe what makes up the feature, `spec` is the vocabulary
+they use, `engine` (with `finders` and `csource`) removes it.
+"""
+
+from hptresize.baseline.engine import (
+    EditRecord,
+    StripReport,
+    detect,
+    strip_tree,
+    tree_version,
+)
+from hptresize.baseline.spec import Kind
+
+__all__ = ["EditRecord", "Kind", "StripReport", "detect", "strip_tree", "tree_version"]
