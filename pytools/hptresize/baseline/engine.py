@@ -181,10 +181,11 @@ def _plan_file(path: str, text: bytes, file: FileEdits, feature: Feature, plan: 
     for edit in file.edits:
         if isinstance(edit, IdleInclude) and not done:
             continue
-        result = _carry_out(path, source, edit, words)
-        if result is not None:
+        found = _carry_out(path, source, edit, words)
+        if found is not None:
+            one, result = found
             lines = source.text.count(b"\n") - result.count(b"\n")
-            done.append(EditRecord(path, edit.what, lines))
+            done.append(EditRecord(path, one.what, lines))
             source = CSource(result)
         elif _expected(edit):
             plan.missing.append((path, edit.what))
@@ -196,8 +197,10 @@ def _plan_file(path: str, text: bytes, file: FileEdits, feature: Feature, plan: 
     plan.edits.extend(done)
 
 
-def _carry_out(path: str, source: CSource, edit: Edit, words: re.Pattern[bytes]) -> bytes | None:
-    """The file's contents after one edit, or None if there is no such thing."""
+def _carry_out(
+    path: str, source: CSource, edit: Edit, words: re.Pattern[bytes]
+) -> tuple[Edit, bytes] | None:
+    """What was removed, and the file's contents then; None if there is no such thing."""
     for one in edit.edits if isinstance(edit, OneOf) else (edit,):
         try:
             cuts = find(source, one)
@@ -206,7 +209,7 @@ def _carry_out(path: str, source: CSource, edit: Edit, words: re.Pattern[bytes])
         if len(cuts) > 1:
             raise BaselineError(f"{path}: {one.what} is there {len(cuts)} times, expected once")
         if cuts:
-            return apply(source.text, source.widen(cuts[0], words))
+            return one, apply(source.text, source.widen(cuts[0], words))
     return None
 
 

@@ -128,6 +128,8 @@ def _local(source: CSource, edit: Local) -> Iterator[Cut]:
             continue
         if len(declarators) != 1:
             raise Unclear("is declared together with others")
+        if sum(1 for _ in source.leaves(edit.name, ancestor(node, "function_definition"))) > 1:
+            raise Unclear("is used by something else too")
         yield _whole(source, node)
 
 

@@ -24,6 +24,8 @@ from hptresize.baseline.spec import (
 )
 
 _INIT = "spapr_machine_init"
+# What KVM has against resizing; the latter name in 10.2.
+_ERROR = ("resize_hpt_err", "errp")
 
 
 def _renamed(sort: type[Function] | type[Prototype], name: str) -> OneOf:
@@ -64,15 +66,20 @@ _MACHINE = FileEdits(
         Call("kvmppc_check_papr_resize_hpt", within=_INIT),
         If(("resize_hpt", "SPAPR_RESIZE_HPT_DEFAULT"), within=_INIT),
         Call("assert", args=("resize_hpt", "SPAPR_RESIZE_HPT_DEFAULT"), within=_INIT),
-        If(("SPAPR_RESIZE_HPT_DISABLED", "resize_hpt_err"), within=_INIT),
-        Call("error_free", args=("resize_hpt_err",), within=_INIT),
-        Local(_INIT, "resize_hpt_err"),
+        If(("resize_hpt", "SPAPR_RESIZE_HPT_DISABLED"), body=("exit",), within=_INIT),
+        OneOf(tuple(Call("error_free", args=(name,), within=_INIT) for name in _ERROR)),
+        OneOf(tuple(Local(_INIT, name) for name in _ERROR)),
         If(("SPAPR_RESIZE_HPT_DISABLED",), body=("OV5_HPT_RESIZE",), within=_INIT),
         Function("spapr_get_resize_hpt"),
         Function("spapr_set_resize_hpt"),
         Call("object_property_add_str", args=("resize-hpt",)),
         Call("object_property_set_description", args=("resize-hpt",)),
         Assignment("spapr_machine_class_init", "resize_hpt_default"),
+        Assignment(
+            "spapr_machine_2_9_class_options",
+            "resize_hpt_default",
+            optional="machine removed in 9.1",
+        ),
     ),
 )
 
@@ -109,13 +116,21 @@ _TABLE = FileEdits(
     ),
 )
 
+_STUBS = FileEdits(
+    paths=("target/ppc/tcg-stub.c",),
+    edits=(
+        Function("softmmu_resize_hpt_prepare", optional="only from 7.0 to 8.1"),
+        Function("softmmu_resize_hpt_commit", optional="only from 7.0 to 8.1"),
+    ),
+)
+
 QEMU = Feature(
     kind="qemu",
     title="QEMU",
     landmarks=("VERSION", "configure", "meson.build", "hw/ppc/spapr.c"),
     version_file="VERSION",
     version=(r"^(\d+\.\d+\.\d+)",),
-    files=(*_HEADERS, _MACHINE, _HCALLS, _TABLE),
+    files=(*_HEADERS, _MACHINE, _HCALLS, _TABLE, _STUBS),
     leftovers=Leftovers(
         pattern=(
             r"resize[_-]?hpt|hpt[_-]?resize|pending_?hpt|rehash_hpt"
