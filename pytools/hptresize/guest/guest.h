@@ -16,6 +16,7 @@ int init_main(void);
 void agent_run(int channel) __attribute__((noreturn));
 void power_off(void) __attribute__((noreturn));
 
+int child_main(int argc, char **argv);
 int cat_main(int argc, char **argv);
 int write_main(int argc, char **argv);
 int pollfile_main(int argc, char **argv);

@@ -11,6 +11,7 @@ static const struct tool {
 	int (*main)(int argc, char **argv);
 } tools[] = {
 	{ "cat", cat_main },
+	{ "child", child_main },
 	{ "cpuload", cpuload_main },
 	{ "memload", memload_main },
 	{ "pollfile", pollfile_main },

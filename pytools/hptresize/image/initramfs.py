@@ -44,7 +44,7 @@ GUEST_FLAGS = (
     # Nothing of the build machine may end up in the program.
     "-Wl,--build-id=none",
 )
-TOOLS = ("cat", "cpuload", "memload", "pollfile", "resize", "write")
+TOOLS = ("cat", "child", "cpuload", "memload", "pollfile", "resize", "write")
 
 # The mount points belong into the archive: a kexec'd kernel, or one without
 # devtmpfs, finds only what is in it.
@@ -146,22 +146,29 @@ def _parents(paths: Iterable[str]) -> set[str]:
     return {str(parent) for path in paths for parent in Path(path).parents if str(parent) != "/"}
 
 
-def _cpio_list(init: Path, busybox: Path | None, extra: Mapping[str, Path]) -> str:
+def _cpio_list(work: Path, init: Path, busybox: Path | None, extra: Mapping[str, Path]) -> str:
     """The archive's contents, in gen_init_cpio's language, parents before children."""
     directories = sorted({*DIRECTORIES, *_parents(extra)})
     lines = [f"dir {path} 0755 0 0" for path in directories]
     # The kernel wants a console before devtmpfs is there.
     lines.append("nod /dev/console 0600 0 0 c 5 1")
     lines.append("nod /dev/null 0666 0 0 c 1 3")
-    lines.append(f"file /init {init} 0755 0 0")
+    lines.append(f"file /init {init.name} 0755 0 0")
     lines += [f"slink /tools/{tool} ../init 0777 0 0" for tool in TOOLS]
     if busybox is not None:
-        lines.append(f"file /bin/busybox {busybox} 0755 0 0")
+        lines.append(f"file /bin/busybox {_link(work, busybox)} 0755 0 0")
         lines += [f"slink /bin/{applet} busybox 0777 0 0" for applet in APPLETS]
     for path, source in sorted(extra.items()):
         mode = 0o755 if source.stat().st_mode & 0o111 else 0o644
-        lines.append(f"file {path} {source} {mode:04o} 0 0")
+        lines.append(f"file {path} {_link(work, source)} {mode:04o} 0 0")
     return "\n".join(lines) + "\n"
+
+
+def _link(work: Path, target: Path) -> str:
+    """A name without blanks for a file: the list is made of words."""
+    number = sum(1 for _ in work.glob("link*"))
+    (work / f"link{number}").symlink_to(target.resolve())
+    return f"link{number}"
 
 
 def _check(busybox: Path | None, extra: Mapping[str, Path], packer_source: Path) -> None:
@@ -200,6 +207,7 @@ def build_initramfs(
     :raises UsageError: one of the files is missing.
     """
     extra = extra or {}
+    out = out.absolute()
     _check(busybox, extra, gen_init_cpio_source)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
@@ -207,8 +215,7 @@ def build_initramfs(
         init = _compile_guest(endian, work)
         packer = _compile_packer(gen_init_cpio_source, work)
         listing = work / "list"
-        # Links keep blanks in this machine's paths out of the list.
-        listing.write_text(_cpio_list(*_linked(work, init, busybox, extra)))
+        listing.write_text(_cpio_list(work, init, busybox, extra))
         archive = _pack(packer, listing, work)
         packed = work / "packed"
         # No name and no time in the header; the level is part of the result.
@@ -216,20 +223,6 @@ def build_initramfs(
         packed.rename(out)
     log.info("image: %s, %s, %d bytes", out, endian, out.stat().st_size)
     return out
-
-
-def _linked(
-    work: Path, init: Path, busybox: Path | None, extra: Mapping[str, Path]
-) -> tuple[Path, Path | None, dict[str, Path]]:
-    def link(name: str, target: Path) -> Path:
-        here = work / name
-        here.symlink_to(target.resolve())
-        return Path(name)
-
-    links = {
-        path: link(f"extra{n}", source) for n, (path, source) in enumerate(sorted(extra.items()))
-    }
-    return Path(init.name), link("busybox", busybox) if busybox else None, links
 
 
 def _pack(packer: Path, listing: Path, work: Path) -> bytes:

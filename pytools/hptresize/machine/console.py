@@ -87,8 +87,7 @@ class Console:
         text = f"{first.pattern.name} on the guest's console, line {first.number}: {first.line}"
         if len(found) > 1:
             text += f" (and {len(found) - 1} more)"
-        lines = self.text.splitlines()
-        around = "\n".join(lines[max(0, first.number - 4) : first.number + 25])
+        around = outcome.around(self.text, first.number)
         error = ConsoleBug(text, console=around, log=self._watch.log)
         error.add_note("the guest's console there:\n" + around)
         raise error

@@ -59,9 +59,9 @@ BUG_PATTERNS: tuple[Pattern, ...] = (
     _pattern("sanitizer", r"BUG: K[A-Z]+AN:|UBSAN:"),
     _pattern("sleeping", r"sleeping function called from invalid context|scheduling while atomic"),
     _pattern("list", r"list_(?:add|del) corruption"),
+    _pattern("memory", r"Bad page (?:state|map)|Bad rss-counter|Out of memory: Kill"),
     _pattern("BUG", r"\bBUG(?::| at )|kernel BUG"),
     _pattern("leak", r"kmemleak: \d+ new suspected"),
-    _pattern("memory", r"Bad page (?:state|map)|Bad rss-counter|Out of memory: Kill"),
     _pattern("WARNING", r"\bWARNING: "),
     _pattern("trace", r"\bCall Trace:"),
 )
@@ -155,3 +155,9 @@ def tail(text: str, lines: int = 15) -> str:
     """The last lines of a console, without empty ones."""
     kept = [line.rstrip() for line in text.splitlines() if line.strip()]
     return "\n".join(kept[-lines:])
+
+
+def around(text: str, number: int, *, before: int = 3, after: int = 25) -> str:
+    """The lines of a console around line ``number`` (from 1)."""
+    lines = text.splitlines()
+    return "\n".join(lines[max(0, number - 1 - before) : number + after])

@@ -69,9 +69,9 @@ class Watch:
         with self.changed:
             if self.panicked:
                 self.changed.wait_for(self._panic_told, PANIC_REPORT_S)
-                found = outcome.find_bugs(self.console)
-                text = f"the guest panicked while waiting for {what}: {found[0].line}"
-                return self._error(GuestPanicked, text)
+                found = outcome.find_bugs(self.console)[0]
+                text = f"the guest panicked while waiting for {what}: {found.line}"
+                return self._error(GuestPanicked, text, from_line=found.number)
             said = outcome.tail(self.qemu_stderr(), 5).replace("\n", " / ")
             how = describe_exit(self.qemu_exit)
             if not self.started:
@@ -82,11 +82,17 @@ class Watch:
     def _panic_told(self) -> bool:
         return self.qemu_exit is not None or outcome.panic_is_whole(self.console)
 
-    def _error(self, kind: type[MachineError], text: str) -> MachineError:
-        last = outcome.tail(self.console)
-        error = kind(text, console=last, log=self.log)
-        if last:
-            error.add_note("last lines of the guest's console:\n" + last)
+    def _error(
+        self, kind: type[MachineError], text: str, *, from_line: int | None = None
+    ) -> MachineError:
+        """An error with the end of the console, or the part from a certain line on."""
+        if from_line is None:
+            shown = outcome.tail(self.console)
+        else:
+            shown = outcome.around(self.console, from_line)
+        error = kind(text, console=shown, log=self.log)
+        if shown:
+            error.add_note("the guest's console:\n" + shown)
         return error
 
 
