@@ -154,10 +154,11 @@ def format_patches(repo: Path, base: str, tip: str, out: Path, *, cover: str, pr
         git(repo, "branch", "--quiet", "-D", branch)
 
 
-def refresh(repo: Path, base: str, tip: str, directory: Path) -> list[str]:
+def refresh(repo: Path, base: str, tip: str, directory: Path, *, write: bool = True) -> list[str]:
     """Write the commits base..tip over the series in a directory.
 
-    :returns: names of the files that changed, came or went; empty if none.
+    :param write: False only looks what would change.
+    :returns: names of the files that change, come or go; empty if none.
     """
     cover_file = directory / COVER_TEXT
     cover = cover_file.read_text() if cover_file.is_file() else "*** no cover.txt ***\n"
@@ -169,7 +170,7 @@ def refresh(repo: Path, base: str, tip: str, directory: Path) -> list[str]:
         old = {path.name: path.read_bytes() for path in directory.glob("[0-9]*.patch")}
         new = {path.name: path.read_bytes() for path in fresh.glob("*.patch")}
     changed = sorted(n for n in old.keys() | new.keys() if old.get(n) != new.get(n))
-    for one in changed:
+    for one in changed if write else ():
         if one in new:
             (directory / one).write_bytes(new[one])
         else:

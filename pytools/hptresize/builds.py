@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All that a guest needs, built or taken from the cache: one object that knows how."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from . import kbuild, qemubuild, sources, toolchain, ui
+from .apt import AptRoot, unpack_deb
+from .cache import Cache, digest
+from .errors import FetchError, UsageError
+from .image import Endian, build_initramfs, image_key
+from .kbuild import KernelBuild
+from .machine import MachineConfig
+from .qemubuild import QemuBuild
+from .sources import Kind, Tree, Variant
+
+# Guest programs come from the release whose kernel and QEMU the tests call "stock".
+GUEST_SUITE = "bookworm"
+STOCK_KERNEL = "linux-image-powerpc64le"
+# The series last: it is what `hptresize path` and the test fixtures then find.
+VARIANTS_OF_TESTS: tuple[Variant, ...] = ("baseline", "series")
+
+
+@dataclasses.dataclass
+class Builder:
+    """Makes the parts of a guest.
+
+    :ivar kernel_source: where the kernel comes from (see sources.parse_origin).
+    :ivar qemu_source: likewise QEMU.
+    :ivar jobs: processes at once.
+    """
+
+    cache: Cache
+    kernel_source: str | None = None
+    qemu_source: str | None = None
+    jobs: int = dataclasses.field(default_factory=toolchain.jobs)
+
+    def __post_init__(self) -> None:
+        self._trees: dict[Kind, Tree] = {}
+
+    def tree(self, kind: Kind) -> Tree:
+        """Return a source tree, fetched and unpacked if need be."""
+        if kind not in self._trees:
+            spec = self.kernel_source if kind == "kernel" else self.qemu_source
+            self._trees[kind] = sources.resolve(self.cache, kind, spec)
+        return self._trees[kind]
+
+    def kernel(self, variant: Variant = "series", flavour: str = "le-64k") -> KernelBuild:
+        """Return the kernel of a variant."""
+        made = kbuild.build_kernel(
+            self.cache, self.tree("kernel"), variant, flavour=flavour, jobs=self.jobs
+        )
+        if flavour == "le-64k":
+            self._remember("kernel", made.vmlinux)
+        return made
+
+    def qemu(self, variant: Variant = "series") -> QemuBuild:
+        """Return the QEMU of a variant."""
+        made = qemubuild.build_qemu(self.cache, self.tree("qemu"), variant, jobs=self.jobs)
+        self._remember("qemu", made.binary)
+        return made
+
+    def busybox(self) -> Path:
+        """Return Debian's static busybox for the guest."""
+        deb = AptRoot(self.cache, GUEST_SUITE, "ppc64el").fetch_deb("busybox-static")
+        key = f"busybox-{digest(deb.name)[:16]}"
+        where = self.cache.dir("artifacts", key, lambda into: unpack_deb(deb, into), "busybox")
+        return where / "bin" / "busybox"
+
+    def image(self, endian: Endian = "le") -> Path:
+        """Return the guest's initramfs; big endian has no busybox, Debian builds none."""
+        busybox = self.busybox() if endian == "le" else None
+        tree = self.tree("kernel")
+        packer = tree.path / "usr" / "gen_init_cpio.c"
+        key = image_key(endian=endian, busybox=busybox, gen_init_cpio_source=packer)[:16]
+
+        def make(into: Path) -> None:
+            with ui.step(f"build the {endian} image"):
+                build_initramfs(
+                    into / "initramfs.gz", endian=endian, busybox=busybox,
+                    gen_init_cpio_source=packer,
+                )  # fmt: skip
+
+        made = self.cache.dir("artifacts", f"image-{endian}-{key}", make, f"{endian} image")
+        if endian == "le":
+            self._remember("image", made / "initramfs.gz")
+        return made / "initramfs.gz"
+
+    def debian_kernel(self) -> Path:
+        """Return the vmlinux of Debian's own ppc64el kernel, which has the merged feature.
+
+        :raises FetchError: it cannot be had.
+        """
+        apt = AptRoot(self.cache, GUEST_SUITE, "ppc64el")
+        known = self.cache.note("debian-kernel").get("package")
+        if isinstance(known, str):
+            package = known
+        else:
+            package = next(
+                (n for n in apt.depends(STOCK_KERNEL) if n.startswith("linux-image")), ""
+            )
+            if not package:
+                raise FetchError(f"{STOCK_KERNEL} of Debian {GUEST_SUITE} names no kernel package")
+        deb = apt.fetch_deb(package)
+        self.cache.set_note("debian-kernel", {"package": package})
+
+        def make(into: Path) -> None:
+            with ui.step(f"unpack {deb.name}"):
+                unpack_deb(deb, into)
+
+        where = self.cache.dir("artifacts", package, make, f"Debian's {package}")
+        found = sorted((where / "boot").glob("vmlinux-*"))
+        if not found:
+            raise FetchError(f"{deb} holds no vmlinux")
+        return found[0]
+
+    def machine(self, variant: Variant = "series") -> MachineConfig:
+        """Return the default guest: kernel, QEMU and image of a variant."""
+        kernel, qemu = self.kernel(variant), self.qemu(variant)
+        return MachineConfig(
+            qemu=qemu.binary, kernel=kernel.vmlinux, initrd=self.image(),
+            resize_hpt=None if variant == "baseline" else "enabled",
+        )  # fmt: skip
+
+    def for_tests(self) -> None:
+        """Make everything that the project's own tests use."""
+        for variant in VARIANTS_OF_TESTS:
+            self.kernel(variant)
+            self.qemu(variant)
+        self.image("le")
+        self.image("be")
+        self.debian_kernel()
+
+    def _remember(self, name: str, path: Path) -> None:
+        """Keep what `hptresize path` will say."""
+        self.cache.set_note(f"last-{name}", {"path": str(path)})
+
+
+def last_built(cache: Cache, name: str) -> Path:
+    """Return where the last built kernel, qemu or image lies.
+
+    :raises UsageError: none was built, or it is gone.
+    """
+    known = cache.note(f"last-{name}").get("path")
+    if not isinstance(known, str) or not Path(known).is_file():
+        raise UsageError(f"no {name} has been built yet", hint=f"run `hptresize build {name}`")
+    return Path(known)

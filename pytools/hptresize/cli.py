@@ -1,0 +1,452 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command `hptresize`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.table import Table
+
+from . import builds, config, demo, doctor, series, toolchain, ui
+from . import git as gitcmd
+from .builds import Builder
+from .cache import GIGA, Cache
+from .errors import HptResizeError, MachineError, UsageError
+from .machine import MachineConfig, interactive
+from .sources import Kind, Variant
+
+OUT = Console()
+ERR = Console(stderr=True)
+# What a shell reports for a process that SIGINT or SIGTERM ended.
+INTERRUPTED, TERMINATED = 130, 143
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass
+class Settings:
+    """The global options."""
+
+    cache_dir: Path | None
+    jobs: int
+    show_traceback: bool
+
+    @property
+    def cache(self) -> Cache:
+        """The cache, its directory made if need be."""
+        return Cache(self.cache_dir)
+
+
+def _source_options(command: F) -> F:
+    for kind, title in (("qemu", "QEMU"), ("kernel", "the kernel")):
+        command = click.option(
+            f"--{kind}-source", metavar="SOURCE",
+            help=f"Where {title} comes from: debian:SUITE[=VERSION] (default debian:trixie), "
+            "a tarball, a directory, or PATH@REVISION of a git tree.",
+        )(command)  # fmt: skip
+    return command
+
+
+_variant = click.option(
+    "--variant", type=click.Choice(("series", "baseline", "stock")), default="series",
+    show_default=True,
+    help="series: our patches; baseline: the merged feature taken out; stock: as it came.",
+)  # fmt: skip
+
+
+def _machine_options(command: F) -> F:
+    for decorate in (
+        click.option("--kernel", type=click.Path(path_type=Path), metavar="VMLINUX",
+                     help="Boot this kernel instead of building one."),
+        click.option("--qemu", type=click.Path(path_type=Path), metavar="PROGRAM",
+                     help="Run this qemu-system-ppc64 instead of building one."),
+        click.option("--initrd", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Use this image instead of building one."),
+        click.option("--memory", default="2G", show_default=True, help="The guest's memory."),
+        click.option("--cpus", type=click.IntRange(1, 1024), default=2, show_default=True,
+                     help="The guest's processors."),
+        click.option("--cpu", default="POWER8", show_default=True, help="Their kind."),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--cache", "cache_dir", type=click.Path(path_type=Path), metavar="DIR",
+    help="Where downloads, trees and builds are kept "
+    "(default: $HPTRESIZE_CACHE, else ~/.cache/hptresize).",
+)  # fmt: skip
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), default=None, metavar="N",
+    help="Compiler processes at once (default: one for each processor).",
+)  # fmt: skip
+@click.option("-v", "--verbose", count=True, help="Say more; twice for all.")
+@click.option("--traceback", is_flag=True, help="Show where in the program an error arose.")
+@click.version_option(package_name="hptresize")
+@click.pass_context
+def cli(
+    context: click.Context, cache_dir: Path | None, jobs: int | None, verbose: int, traceback: bool
+) -> None:
+    """Build, boot and check guests that resize their hash page table while they run."""
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(
+        level=level, format="%(message)s", force=True,
+        handlers=[RichHandler(console=ERR, show_path=False, show_time=verbose > 1)],
+    )  # fmt: skip
+    ui.use(ui.choose(ERR))
+    context.obj = Settings(cache_dir, jobs or toolchain.jobs(), traceback)
+
+
+@cli.command()
+@_source_options
+@click.pass_obj
+def fetch(settings: Settings, kernel_source: str | None, qemu_source: str | None) -> None:
+    """Fetch and unpack the sources, and what else the network has to give."""
+    builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
+    for kind in ("kernel", "qemu"):
+        tree = builder.tree(kind)
+        OUT.print(f"{tree.title}: {tree.path}", soft_wrap=True, highlight=False)
+    builder.busybox()
+
+
+@cli.command()
+@click.argument("what", type=click.Choice(("kernel", "qemu", "image", "all")), default="all")
+@_variant
+@click.option(
+    "--flavour", type=click.Choice(("le-64k", "le-4k", "be-64k", "be-4k")), default="le-64k",
+    show_default=True, help="Byte order and page size of the kernel.",
+)  # fmt: skip
+@click.option("--for-tests", is_flag=True, help="Make all that the project's own tests use.")
+@_source_options
+@click.pass_obj
+def build(
+    settings: Settings,
+    /,
+    *,
+    what: str,
+    variant: Variant,
+    flavour: str,
+    for_tests: bool,
+    kernel_source: str | None,
+    qemu_source: str | None,
+) -> None:
+    """Build the kernel, QEMU, the image, or all of them."""
+    builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
+    if for_tests:
+        builder.for_tests()
+        return
+    made: list[Path] = []
+    if what in ("kernel", "all"):
+        made.append(builder.kernel(variant, flavour).vmlinux)
+    if what in ("qemu", "all"):
+        made.append(builder.qemu(variant).binary)
+    if what in ("image", "all"):
+        made.append(builder.image())
+    for path in made:
+        click.echo(path)
+
+
+@cli.command()
+@click.argument("what", type=click.Choice(("kernel", "qemu", "image")))
+@click.pass_obj
+def path(settings: Settings, what: str) -> None:
+    """Print where the last built kernel, QEMU or image lies."""
+    click.echo(builds.last_built(settings.cache, what))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """Parts of a guest that the user brings along."""
+
+    kernel: Path | None
+    qemu: Path | None
+    initrd: Path | None
+    memory: str
+    cpus: int
+    cpu: str
+
+    def machine(self, builder: Builder, variant: Variant) -> MachineConfig:
+        """Return the machine: what was given, the rest built."""
+        own = (self.kernel, self.qemu, self.initrd)
+        for name, part in zip(("kernel", "qemu", "initrd"), own, strict=True):
+            if part is not None and not part.is_file():
+                raise UsageError(f"--{name} {part}: no such file")
+        made = MachineConfig(
+            kernel=self.kernel or builder.kernel(variant).vmlinux,
+            qemu=self.qemu or builder.qemu(variant).binary,
+            initrd=self.initrd or builder.image(),
+            memory=self.memory, cpus=self.cpus, cpu=self.cpu,
+            resize_hpt=None if variant == "baseline" and self.qemu is None else "enabled",
+        )  # fmt: skip
+        made.validate()
+        return made
+
+
+@cli.command()
+@_machine_options
+@_variant
+@_source_options
+@click.option("--append", default="", help="Further words for the kernel's command line.")
+@click.pass_obj
+def boot(
+    settings: Settings,
+    /,
+    *,
+    variant: Variant,
+    kernel_source: str | None,
+    qemu_source: str | None,
+    append: str,
+    **given: Any,
+) -> None:
+    """Boot a guest with a shell on this terminal."""
+    builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
+    machine = _Given(**given).machine(builder, variant).but(append=append)
+    ERR.print(
+        "The guest's shell follows. Try: cat /sys/kernel/mm/hpt/order; "
+        "echo 25 > /sys/kernel/mm/hpt/order\n"
+        "`poweroff` ends it, Ctrl-A X ends QEMU, Ctrl-A C is QEMU's monitor (info hpt).",
+        highlight=False,
+    )
+    status = interactive(machine)
+    if status:
+        raise MachineError(f"QEMU ended with status {status}")
+
+
+@cli.command("demo")
+@_machine_options
+@_source_options
+@click.option("--mb", type=click.IntRange(1), default=128, show_default=True,
+              help="Megabytes of the guest's memory under check.")  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path, file_okay=False), default="report",
+              show_default=True, metavar="DIR", help="Where the report goes.")  # fmt: skip
+@click.pass_obj
+def demo_command(
+    settings: Settings,
+    /,
+    *,
+    kernel_source: str | None,
+    qemu_source: str | None,
+    mb: int,
+    report: Path,
+    **given: Any,
+) -> None:
+    """Build all, boot a guest, resize its table up and down, report."""
+    begin = time.monotonic()
+    builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
+    machine = _Given(**given).machine(builder, "series").but(run_dir=report)
+    done = demo.run(machine, megabytes=mb)
+    demo.write(done, report)
+    OUT.print(done.as_table())
+    seconds = time.monotonic() - begin
+    OUT.print(
+        f"Linux {done.kernel} on QEMU {done.qemu}; booted in {done.boot_seconds:.1f} s, "
+        f"{len(done.steps)} resizes, {seconds:.1f} s in all. Report: {report}",
+        highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    if done.problems:
+        raise MachineError("; ".join(done.problems), log=report / "console.log")
+
+
+@cli.command("doctor")
+@click.option("--network", is_flag=True, help="Ask Debian's mirror, too.")
+@click.pass_obj
+def doctor_command(settings: Settings, network: bool) -> None:
+    """Check that this machine has what the work needs."""
+    found = doctor.examine(settings.cache, network=network)
+    table = Table("what", "", "finding")
+    for one in found:
+        table.add_row(one.name, "[green]ok[/]" if one.good else "[red]NO[/]", one.text)
+    OUT.print(table)
+    bad = [one.name for one in found if not one.good]
+    if bad:
+        raise HptResizeError(f"not as it should be: {', '.join(bad)}", hint="run `make setup`")
+
+
+@cli.command()
+@click.option("--all", "everything", is_flag=True, help="Downloads and source trees as well.")
+@click.pass_obj
+def clean(settings: Settings, everything: bool) -> None:
+    """Remove what was built (and, with --all, what was fetched) from the cache."""
+    cache = settings.cache
+    freed = cache.clean(everything=everything)
+    OUT.print(f"{freed / GIGA:.1f} GB freed under {cache.root}", highlight=False, soft_wrap=True)
+
+
+@cli.group("series")
+def series_group() -> None:
+    """Work on the patch series."""
+
+
+_kind = click.argument("kind", type=click.Choice(("kernel", "qemu")))
+
+
+def _directory(kind: Kind) -> Path:
+    return config.kernel_patches() if kind == "kernel" else config.qemu_patches()
+
+
+@series_group.command("show")
+@_kind
+def series_show(kind: Kind) -> None:
+    """List the patches of a series and the files they touch."""
+    for patch in series.load(_directory(kind)).patches:
+        click.echo(f"{patch.path.name}: {patch.subject}")
+        for name in patch.files:
+            click.echo(f"    {name}")
+
+
+def _worktree(cache: Cache, kind: Kind) -> Path:
+    return cache.root / "edit" / kind
+
+
+@series_group.command("edit")
+@_kind
+@_source_options
+@click.pass_obj
+def series_edit(
+    settings: Settings, kind: Kind, kernel_source: str | None, qemu_source: str | None
+) -> None:
+    """Make a git work tree with one commit for each patch; print its path.
+
+    Change the commits there (git rebase -i base), then `hptresize series refresh`.
+    """
+    cache = settings.cache
+    tree = Builder(cache, kernel_source, qemu_source, settings.jobs).tree(kind)
+    where = _worktree(cache, kind)
+    if where.exists():
+        raise UsageError(
+            f"{where} exists already", hint=f"work there, or `hptresize series drop {kind}`"
+        )
+    with tree.lock():
+        base = tree.commit("baseline", _directory(kind))
+        tip = tree.commit("series", _directory(kind))
+        where.parent.mkdir(parents=True, exist_ok=True)
+        with ui.step(f"make {where}"):
+            gitcmd.git(tree.path, "worktree", "prune")
+            gitcmd.git(tree.path, "branch", "--force", "base", base)
+            gitcmd.git(tree.path, "worktree", "add", "-q", "-B", "edit", where, tip)
+    click.echo(where)
+
+
+@series_group.command("drop")
+@_kind
+@_source_options
+@click.pass_obj
+def series_drop(
+    settings: Settings, kind: Kind, kernel_source: str | None, qemu_source: str | None
+) -> None:
+    """Remove the work tree of `series edit`, with whatever was changed there."""
+    tree = Builder(settings.cache, kernel_source, qemu_source, settings.jobs).tree(kind)
+    gitcmd.git(tree.path, "worktree", "remove", "--force", _worktree(settings.cache, kind))
+
+
+@series_group.command("refresh")
+@_kind
+@click.option("--check", is_flag=True, help="Change nothing; fail if something would change.")
+@_source_options
+@click.pass_obj
+def series_refresh(
+    settings: Settings, kind: Kind, check: bool, kernel_source: str | None, qemu_source: str | None
+) -> None:
+    """Write the series' files anew: from the work tree of `series edit`, else from themselves."""
+    tree = Builder(settings.cache, kernel_source, qemu_source, settings.jobs).tree(kind)
+    directory = _directory(kind)
+    with tree.lock():
+        base = tree.commit("baseline", directory)
+        edited = _worktree(settings.cache, kind)
+        if edited.exists():
+            tip = gitcmd.git(edited, "rev-parse", "HEAD")
+        else:
+            tip = tree.commit("series", directory)
+        changed = series.refresh(tree.path, base, tip, directory, write=not check)
+    for name in changed:
+        click.echo(name)
+    if check and changed:
+        raise HptResizeError(
+            f"{directory} is not what git format-patch makes of it: {', '.join(changed)}",
+            hint=f"run `hptresize series refresh {kind}`",
+        )
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP unwind like Ctrl-C does, so that children end and files go."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    old = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _fail(text: str, status: int) -> int:
+    """Print one line and return the exit status."""
+    ERR.file.flush()
+    sys.stderr.write(f"hptresize: error: {' '.join(text.split())}\n")
+    return status
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; every failure is one line on standard error and a status.
+
+    :param argv: arguments, sys.argv's if None.
+    :returns: 0, 1 (the work failed), 2 (an argument makes no sense), 130 (Ctrl-C).
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    wants_traceback = "--traceback" in words
+    try:
+        with _ended_by_signals():
+            cli.main(args=words, prog_name="hptresize", standalone_mode=False)
+        return 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as err:
+        if wants_traceback:
+            traceback.print_exc()
+        return _fail(*_explain(err))
+
+
+def _explain(err: Exception) -> tuple[str, int]:
+    """Return the line and the exit status for an error."""
+    if isinstance(err, click.UsageError):
+        command = err.ctx.command_path if err.ctx else "hptresize"
+        return f"{err.format_message()} (see `{command} --help`)", err.exit_code
+    if isinstance(err, click.ClickException):
+        return err.format_message(), err.exit_code
+    if isinstance(err, MachineError) and err.console:
+        sys.stderr.write("".join(f"  | {line}\n" for line in err.console.splitlines()[-15:]))
+    if isinstance(err, HptResizeError):
+        return str(err), err.exit_status
+    if isinstance(err, OSError):
+        return f"{err.filename or 'the system'}: {err.strerror or err}", 1
+    if isinstance(err, subprocess.SubprocessError):
+        return str(err), 1
+    return f"{type(err).__name__}: {err}; a bug in hptresize, --traceback shows where", 70
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where the project keeps what it builds from: series, fragment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .cache import Cache
+from .errors import UsageError
+
+
+def project() -> Path:
+    """Return the checkout this package runs from.
+
+    :raises UsageError: it was installed without one.
+    """
+    root = Path(__file__).resolve().parents[2]
+    if not (root / "Kconfig.fragment").is_file():
+        raise UsageError(
+            f"{root} is not a checkout of the project: it has no Kconfig.fragment",
+            hint="install with `pip install -e` from a checkout, or run make there",
+        )
+    return root
+
+
+def kernel_patches() -> Path:
+    """Return the directory of the guest series."""
+    return project() / "kernel"
+
+
+def qemu_patches() -> Path:
+    """Return the directory of the host series."""
+    return project() / "qemu-patches"
+
+
+def kernel_fragment() -> Path:
+    """Return the guest's configuration on top of tinyconfig."""
+    return project() / "Kconfig.fragment"
+
+
+def last_build(kind: str) -> Path | None:
+    """Return where the last built "kernel", "qemu" or "image" lies, None if there is none."""
+    known = Cache().note(f"last-{kind}").get("path")
+    return Path(known) if isinstance(known, str) and Path(known).is_file() else None

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The demo: a guest whose hash page table changes its size while it works.
+
+All that one side says is asked of the other side too, and of the guest's own
+memory: the order as the guest's hook has it, as QEMU has it, and as the kernel's
+variables have it that every lookup uses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import re
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from . import ui
+from .errors import MachineError
+from .machine import Job, Machine, MachineConfig
+
+# A guest of 2 GB starts with order 24 (RAM / 128); twice that is the most QEMU grants.
+ORDERS = (25, 24, 23, 22, 25, 23, 24, 22, 24)
+PASSES = 2  # complete passes over memory that each step must see
+
+
+@dataclasses.dataclass(frozen=True)
+class StepResult:
+    """What one resize did, as all sides say it.
+
+    :ivar mask_order: order that the guest's hash mask in memory stands for.
+    :ivar pft_order: value of the kernel's ppc64_pft_size in memory.
+    :ivar prepare_us: time of PREPARE, microseconds; the guest works on meanwhile.
+    :ivar commit_us: time the guest stood still, microseconds.
+    :ivar passes: complete passes over memory since the resize.
+    :ivar wrong: words of memory that were wrong in all passes so far.
+    """
+
+    wanted: int
+    before: int
+    after: int
+    host_before: int | None
+    host_after: int | None
+    mask_order: int
+    pft_order: int
+    prepare_us: int | None
+    commit_us: int | None
+    wall_us: int
+    passes: int
+    wrong: int
+
+    @property
+    def problems(self) -> list[str]:
+        """Everything on which the sides do not agree, in words."""
+        said = {
+            "the guest": self.after,
+            "the host": self.host_after,
+            "htab_hash_mask": self.mask_order,
+            "ppc64_pft_size": self.pft_order,
+        }
+        found = [
+            f"{who} says order {order}, asked was {self.wanted}"
+            for who, order in said.items()
+            if order not in (None, self.wanted)
+        ]
+        if self.host_before not in (None, self.before):
+            found.append(f"before, the guest said {self.before} and the host {self.host_before}")
+        if self.wrong:
+            found.append(f"{self.wrong} words of memory were wrong")
+        return found
+
+
+@dataclasses.dataclass
+class Report:
+    """The demo's result."""
+
+    qemu: str
+    kernel: str
+    memory: str
+    cpus: int
+    megabytes: int
+    boot_seconds: float
+    steps: list[StepResult]
+    seconds: float = 0.0
+
+    @property
+    def problems(self) -> list[str]:
+        """All problems of all steps."""
+        return [
+            f"step {number}: {text}"
+            for number, step in enumerate(self.steps, 1)
+            for text in step.problems
+        ]
+
+    def as_json(self) -> str:
+        """Return it for programs."""
+        data = dataclasses.asdict(self) | {
+            "problems": self.problems,
+            "host": platform.processor() or platform.machine(),
+        }
+        return json.dumps(data, indent=1) + "\n"
+
+    def as_table(self) -> Table:
+        """Return it for people."""
+        table = Table(title=f"Live resizes of a {self.memory} guest with {self.cpus} CPUs")
+        table.add_column("step", justify="right")
+        for side in ("guest", "host"):
+            table.add_column(f"order,\n{side}", justify="center")
+        table.add_column("hash mask,\nguest memory", justify="center")
+        table.add_column("prepare\nms", justify="right")
+        table.add_column("standstill\nms", justify="right")
+        table.add_column(f"{self.megabytes} MB\nunder check")
+        for number, step in enumerate(self.steps, 1):
+            table.add_row(
+                str(number),
+                f"{step.before} → {step.after}",
+                f"{_order(step.host_before)} → {_order(step.host_after)}",
+                f"2^{step.mask_order - 7} - 1",
+                _ms(step.prepare_us),
+                _ms(step.commit_us),
+                f"intact, {step.passes} passes" if not step.wrong else f"{step.wrong} WORDS WRONG",
+            )
+        return table
+
+
+def _order(order: int | None) -> str:
+    return "?" if order is None else str(order)
+
+
+def _ms(microseconds: int | None) -> str:
+    return "?" if microseconds is None else f"{microseconds / 1000:.1f}"
+
+
+class MemoryLoad:
+    """The program in the guest that writes and verifies memory all the time."""
+
+    _PASS = re.compile(r"pass (\d+) wrong (\d+)")
+
+    def __init__(self, machine: Machine, megabytes: int, threads: int) -> None:
+        self.job: Job = machine.start_command(
+            "memload", "--mb", str(megabytes), "--threads", str(threads)
+        )
+        self.passes = 0
+        self.wrong = 0
+
+    def _read(self, line: str) -> None:
+        if (got := self._PASS.match(line)) is not None:
+            self.passes, self.wrong = int(got[1]), int(got[2])
+
+    def wait_passes(self, count: int, timeout: float = 120.0) -> int:
+        """Wait until so many passes have begun and ended since now.
+
+        :returns: how many it were.
+        :raises GuestHung, GuestPanicked, QemuDied, MachineError: they did not.
+        """
+        for line in self.job.stdout.decode(errors="replace").splitlines():
+            self._read(line)
+        # The pass under way began before now: it does not count.
+        start = self.passes + 1
+        deadline = time.monotonic() + timeout
+        while self.passes < start + count:
+            try:
+                self._read(self.job.line(max(0.1, deadline - time.monotonic())))
+            except EOFError as err:
+                raise MachineError("the memory check in the guest ended by itself") from err
+        return self.passes - start
+
+    def finish(self) -> None:
+        """End it; its last word counts too."""
+        self.job.kill()
+        done = self.job.wait(60.0)
+        match = re.search(r"^done passes \d+ wrong (\d+)", done.stdout.decode(), re.MULTILINE)
+        self.wrong = max(self.wrong, int(match[1]) if match is not None else 1)
+
+
+def run(
+    config: MachineConfig,
+    *,
+    orders: tuple[int, ...] = ORDERS,
+    megabytes: int = 192,
+) -> Report:
+    """Boot a guest, resize its table again and again with memory under check.
+
+    :param orders: what to resize to, one after the other.
+    :param megabytes: how much memory is written and verified meanwhile.
+    :returns: the report; its problems say where sides disagree.
+    :raises MachineError: the guest or QEMU came to an end, or a resize was refused.
+    """
+    begin = time.monotonic()
+    with ui.step("boot the guest"):
+        machine = Machine(config)
+        machine.start()
+    try:
+        booted = time.monotonic() - begin
+        kernel = machine.run("uname", "-r").text.strip()
+        version = machine.qmp("query-version")["qemu"]
+        report = Report(
+            qemu=".".join(str(version[part]) for part in ("major", "minor", "micro")),
+            kernel=kernel, memory=config.memory, cpus=config.cpus, megabytes=megabytes,
+            boot_seconds=booted, steps=[],
+        )  # fmt: skip
+        load = MemoryLoad(machine, megabytes, config.cpus)
+        with ui.step(f"resize {len(orders)} times with {megabytes} MB under check") as step:
+            load.wait_passes(1)
+            for number, order in enumerate(orders, 1):
+                step.update(number, len(orders), f"order {order}")
+                report.steps.append(_one(machine, load, order))
+        load.finish()
+        if load.wrong:
+            report.steps[-1] = dataclasses.replace(report.steps[-1], wrong=load.wrong)
+        machine.console.check()
+    except BaseException:
+        machine.shutdown(quick=True)
+        raise
+    with ui.step("power the guest off"):
+        machine.shutdown()
+    report.seconds = time.monotonic() - begin
+    return report
+
+
+def _one(machine: Machine, load: MemoryLoad, order: int) -> StepResult:
+    done = machine.try_resize(order)
+    if done.errno_name:
+        raise MachineError(
+            f"the guest could not resize from {done.before} to {order}: {done.errno_name}",
+            console=machine.console.tail(),
+        )
+    passes = load.wait_passes(PASSES)
+    return StepResult(
+        wanted=order, before=done.before, after=done.after,
+        host_before=done.host_before, host_after=done.host_after,
+        # A table of 2^n bytes has 2^(n-7) groups, and the mask is one less.
+        mask_order=(machine.memory_symbol("htab_hash_mask") + 1).bit_length() - 1 + 7,
+        pft_order=machine.memory_symbol("ppc64_pft_size"),
+        prepare_us=done.prepare_us, commit_us=done.commit_us, wall_us=done.wall_us,
+        passes=passes, wrong=load.wrong,
+    )  # fmt: skip
+
+
+def write(report: Report, directory: Path) -> None:
+    """Write the report as demo.json and demo.txt."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "demo.json").write_text(report.as_json())
+    with (directory / "demo.txt").open("w") as out:
+        Console(file=out, width=100).print(report.as_table())

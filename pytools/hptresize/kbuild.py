@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Build a guest kernel: tinyconfig, our fragment, vmlinux."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+from pathlib import Path
+
+from . import config, proc, toolchain, ui
+from . import series as seriesmod
+from .cache import Cache, digest
+from .errors import BuildError
+from .sources import Tree, Variant
+
+# Goes up when an artifact that is in a cache already would not be made the same way again.
+RECIPE = "1"
+
+
+@dataclasses.dataclass(frozen=True)
+class Flavour:
+    """One way to configure the kernel, on top of the fragment."""
+
+    name: str
+    cross: str  # prefix of the cross compiler
+    lines: tuple[str, ...]
+    objects: int  # about so many lines a full build prints, until we have counted
+
+
+FLAVOURS: dict[str, Flavour] = {
+    one.name: one
+    for one in (
+        Flavour("le-64k", "powerpc64le-linux-gnu-", (), 1010),
+        Flavour(
+            "le-4k",
+            "powerpc64le-linux-gnu-",
+            ("# CONFIG_PPC_64K_PAGES is not set", "CONFIG_PPC_4K_PAGES=y"),
+            1010,
+        ),
+        Flavour(
+            "be-64k",
+            "powerpc64-linux-gnu-",
+            ("# CONFIG_CPU_LITTLE_ENDIAN is not set", "CONFIG_CPU_BIG_ENDIAN=y"),
+            1010,
+        ),
+        Flavour(
+            "be-4k",
+            "powerpc64-linux-gnu-",
+            (
+                "# CONFIG_CPU_LITTLE_ENDIAN is not set",
+                "CONFIG_CPU_BIG_ENDIAN=y",
+                "# CONFIG_PPC_64K_PAGES is not set",
+                "CONFIG_PPC_4K_PAGES=y",
+            ),
+            1010,
+        ),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelBuild:
+    """A built kernel.
+
+    :ivar directory: where the files lie: vmlinux, .config, System.map.
+    :ivar source_dir: the tree; what is checked out there may have changed since.
+    :ivar gen_init_cpio: the tree's usr/gen_init_cpio.c, for images.
+    """
+
+    directory: Path
+    build_dir: Path
+    source_dir: Path
+    variant: Variant
+
+    @property
+    def vmlinux(self) -> Path:
+        """The kernel, an ELF file with symbols."""
+        return self.directory / "vmlinux"
+
+    @property
+    def config(self) -> Path:
+        """Its complete configuration."""
+        return self.directory / "config"
+
+    @property
+    def gen_init_cpio(self) -> Path:
+        """Source of the program that packs an initramfs."""
+        return self.directory / "gen_init_cpio.c"
+
+
+_ENV = {
+    "KBUILD_BUILD_TIMESTAMP": "2000-01-01",
+    "KBUILD_BUILD_USER": "hptresize",
+    "KBUILD_BUILD_HOST": "localhost",
+    "KBUILD_BUILD_VERSION": "1",
+    "LOCALVERSION": "",
+    "LC_ALL": "C.UTF-8",
+}
+_STEP_LINE = re.compile(r"^  [A-Z][A-Z0-9_]+ +(\[M\] +)?(?P<file>\S+)")
+_WARNING = re.compile(r"^(?P<file>[^\s:]+):\d+:(\d+:)? warning: ")
+
+
+def build_kernel(
+    cache: Cache,
+    tree: Tree,
+    variant: Variant,
+    *,
+    flavour: str = "le-64k",
+    patches: Path | None = None,
+    fragment: Path | None = None,
+    jobs: int | None = None,
+) -> KernelBuild:
+    """Build (or take from the cache) the kernel of a variant of a tree.
+
+    :param patches: directory of the series; the project's own if None.
+    :param fragment: configuration on top of tinyconfig; the project's own if None.
+    :raises BuildError: the compiler failed, warned about a file that the series
+        touches, or the configuration did not take what the fragment asks for.
+    """
+    patches = patches or config.kernel_patches()
+    fragment = fragment or config.kernel_fragment()
+    facts = FLAVOURS[flavour]
+    gcc = f"{facts.cross}gcc"
+    wanted = "\n".join((fragment.read_text(), *facts.lines, ""))
+    what = f"{tree.title} {variant} {flavour}"
+    build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
+    with tree.lock():
+        commit = tree.commit(variant, patches)
+        content = tree.content(commit)
+        key = digest(content, wanted, flavour, toolchain.version(gcc), RECIPE)[:16]
+
+        def make(into: Path) -> None:
+            for tool in ("make", "flex", "bison", "bc", "perl", "gcc"):
+                toolchain.require(tool)
+            tree.checkout(variant, patches)
+            touched = set(seriesmod.load(patches).files) if variant == "series" else set()
+            work = _Work(cache, tree, facts, build_dir, jobs or toolchain.jobs())
+            work.log.unlink(missing_ok=True)
+            work.configure(wanted)
+            work.compile(what, touched)
+            shutil.copy2(build_dir / "vmlinux", into / "vmlinux")
+            shutil.copy2(build_dir / ".config", into / "config")
+            shutil.copy2(build_dir / "System.map", into / "System.map")
+            shutil.copy2(tree.path / "usr/gen_init_cpio.c", into / "gen_init_cpio.c")
+
+        done = cache.dir("artifacts", f"kernel-{key}", make, f"kernel {what}")
+    return KernelBuild(done, build_dir, tree.path, variant)
+
+
+class _Work:
+    """One build directory and the commands that run in it."""
+
+    def __init__(
+        self, cache: Cache, tree: Tree, flavour: Flavour, build_dir: Path, jobs: int
+    ) -> None:
+        self.cache = cache
+        self.tree = tree
+        self.flavour = flavour
+        self.build_dir = build_dir
+        self.log = cache.logs / f"kernel-{build_dir.name}.log"
+        compiler, env = toolchain.compiler(cache, f"{flavour.cross}gcc")
+        self.env = {**_ENV, **env, "ARCH": "powerpc", "CROSS_COMPILE": flavour.cross}
+        self.make: list[str | Path] = [
+            "make", "-C", tree.path, f"O={build_dir}", f"-j{jobs}", f"CC={compiler}",
+        ]  # fmt: skip
+
+    def configure(self, wanted: str) -> None:
+        """Write .config, only if what is wanted changed: a new time would rebuild much.
+
+        :raises BuildError: Kconfig refused one of the settings.
+        """
+        stamp = self.build_dir / ".hptresize-wanted"
+        made = digest(wanted, self.tree.content("HEAD"))
+        if stamp.is_file() and stamp.read_text() == made:
+            return
+        self.build_dir.mkdir(parents=True, exist_ok=True)
+        fragment = self.build_dir / ".hptresize-fragment"
+        fragment.write_text(wanted)
+        old = self.build_dir / ".config"
+        before = old.read_bytes() if old.is_file() else None
+        with ui.step("configure the kernel"):
+            commands: tuple[list[str | Path], ...] = (
+                [*self.make, "tinyconfig"],
+                [
+                    self.tree.path / "scripts/kconfig/merge_config.sh", "-m", "-O", self.build_dir,
+                    old, fragment,
+                ],
+                [*self.make, "olddefconfig"],
+            )  # fmt: skip
+            for words in commands:
+                proc.run(
+                    words, what="configuring the kernel", log_file=self.log, env=self.env,
+                    cwd=self.tree.path,
+                )  # fmt: skip
+        refused = unmet(wanted, old.read_text())
+        if refused:
+            raise BuildError(
+                f"Kconfig did not take {', '.join(refused)}",
+                hint="a dependency is missing from the fragment",
+                log=self.log,
+            )
+        if before is not None and old.read_bytes() == before:
+            self.log.open("a").write("(the configuration is the same as before)\n")
+        stamp.write_text(made)
+
+    def compile(self, what: str, touched: set[str]) -> None:
+        """Run make, showing how far it is.
+
+        :param touched: files in which a warning is an error.
+        :raises BuildError: it failed, or it warned in one of these files.
+        """
+        note = f"kernel-{self.build_dir.name}"
+        fresh = not (self.build_dir / "vmlinux").exists()
+        known = self.cache.note(note).get("lines")
+        total = (known if isinstance(known, int) else self.flavour.objects) if fresh else None
+        count = 0
+        warnings: list[str] = []
+        with ui.step(f"compile kernel {what}") as step:
+
+            def on_line(line: str) -> None:
+                nonlocal count
+                if (got := _STEP_LINE.match(line)) is not None:
+                    count += 1
+                    step.update(count, total, got["file"])
+                elif _WARNING.match(line):
+                    warnings.append(line)
+
+            proc.run(
+                [*self.make, "vmlinux"], what=f"compiling kernel {what}", log_file=self.log,
+                env=self.env, on_line=on_line,
+            )  # fmt: skip
+        if fresh:
+            self.cache.set_note(note, {"lines": count})
+        ours = [line for line in warnings if _named(line, self.tree.path) in touched]
+        if ours:
+            raise BuildError(f"a patched file has a warning: {ours[0]}", log=self.log)
+
+
+def _named(warning: str, root: Path) -> str:
+    """Return the file a warning is about, relative to the tree."""
+    match = _WARNING.match(warning)
+    name = match["file"] if match is not None else ""
+    return re.sub(r"^(\.\./)+", "", name.removeprefix(f"{root}/"))
+
+
+def unmet(wanted: str, got: str) -> list[str]:
+    """Return the settings of a fragment that a .config does not have (the last of each counts)."""
+    setting = re.compile(r"^(?:(CONFIG_\w+)=(.*)|# (CONFIG_\w+) is not set)$", re.MULTILINE)
+
+    def read(text: str) -> dict[str, str]:
+        return {m[1] or m[3]: m[2] or "n" for m in setting.finditer(text)}
+
+    have = read(got)
+    return [f"{n}={v}" for n, v in read(wanted).items() if have.get(n, "n") != v]

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Build a QEMU for pseries guests."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from . import config, proc, toolchain, ui
+from . import series as seriesmod
+from .cache import Cache, digest
+from .errors import BuildError
+from .sources import Tree, Variant
+
+# Goes up when an artifact that is in a cache already would not be made the same way again.
+RECIPE = "1"
+
+CONFIGURE = (
+    "--target-list=ppc64-softmmu",
+    "--without-default-features",
+    "--enable-tcg",
+    "--enable-system",
+    "--enable-fdt=system",
+    "--disable-docs",
+    "--disable-install-blobs",
+    "--disable-debug-info",
+    "--disable-download",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class QemuBuild:
+    """A built QEMU.
+
+    :ivar binary: qemu-system-ppc64; firmware is not with it, give it a directory by -L.
+    """
+
+    binary: Path
+    build_dir: Path
+    source_dir: Path
+    variant: Variant
+
+
+def build_qemu(
+    cache: Cache,
+    tree: Tree,
+    variant: Variant,
+    *,
+    patches: Path | None = None,
+    jobs: int | None = None,
+) -> QemuBuild:
+    """Build (or take from the cache) the QEMU of a variant of a tree.
+
+    :param patches: directory of the series; the project's own if None.
+    :raises BuildError: configure or the compiler failed, or the compiler warned
+        about a file that the series touches.
+    """
+    patches = patches or config.qemu_patches()
+    what = f"{tree.title} {variant}"
+    build_dir = cache.root / "build" / tree.key
+    with tree.lock():
+        commit = tree.commit(variant, patches)
+        content = tree.content(commit)
+        key = digest(content, *CONFIGURE, toolchain.version("gcc"), RECIPE)[:16]
+
+        def make(into: Path) -> None:
+            _check_tools()
+            tree.checkout(variant, patches)
+            touched = set(seriesmod.load(patches).files) if variant == "series" else set()
+            log = cache.logs / f"qemu-{tree.key}.log"
+            log.unlink(missing_ok=True)
+            compiler, env = toolchain.compiler(cache, "gcc")
+            _configure(tree, build_dir, compiler, env, log)
+            ninja: list[str | Path] = [
+                "ninja",
+                "-C",
+                build_dir,
+                f"-j{jobs or toolchain.jobs()}",
+                "qemu-system-ppc64",
+            ]
+            _compile(what, ninja, touched, env, log)
+            shutil.copy2(build_dir / "qemu-system-ppc64", into / "qemu-system-ppc64")
+
+        done = cache.dir("artifacts", f"qemu-{key}", make, what)
+    return QemuBuild(done / "qemu-system-ppc64", build_dir, tree.path, variant)
+
+
+def _check_tools() -> None:
+    """Check what configure would miss only after a while.
+
+    :raises ToolMissing: names the program or Debian package.
+    """
+    for tool in ("gcc", "ninja", "pkg-config"):
+        toolchain.require(tool)
+    for library in toolchain.LIBRARIES:
+        toolchain.require_library(library)
+
+
+def _configure(tree: Tree, build_dir: Path, compiler: str, env: dict[str, str], log: Path) -> None:
+    """Run configure where it has not run with these very options."""
+    words = [*CONFIGURE, f"--python={sys.executable}", f"--cc={compiler}"]
+    stamp = build_dir / ".hptresize-configured"
+    made = digest(*words)
+    if stamp.is_file() and stamp.read_text() == made:
+        return
+    shutil.rmtree(build_dir, ignore_errors=True)
+    build_dir.mkdir(parents=True)
+    with ui.step(f"configure {tree.title}"):
+        proc.run(
+            [tree.path / "configure", *words], what="configuring QEMU", log_file=log,
+            cwd=build_dir, env=env,
+        )  # fmt: skip
+    stamp.write_text(made)
+
+
+_NINJA = re.compile(r"^\[(\d+)/(\d+)\] (?P<what>.*)$")
+_WARNING = re.compile(r"^(?P<file>[^\s:]+):\d+:(\d+:)? warning: ")
+
+
+def _compile(
+    what: str, command: list[str | Path], touched: set[str], env: dict[str, str], log: Path
+) -> None:
+    """Run ninja, showing how far it is.
+
+    :raises BuildError: it failed, or warned about one of the touched files.
+    """
+    warnings: list[str] = []
+    with ui.step(f"compile {what}") as step:
+
+        def on_line(line: str) -> None:
+            if (got := _NINJA.match(line)) is not None:
+                step.update(int(got[1]), int(got[2]), got["what"].rpartition("/")[2])
+            elif (warned := _WARNING.match(line)) is not None and any(
+                warned["file"].endswith(f"/{name}") for name in touched
+            ):
+                warnings.append(line)
+
+        proc.run(
+            command, what=f"compiling {what}", log_file=log,
+            env={"NINJA_STATUS": "[%f/%t] ", **env}, on_line=on_line,
+        )  # fmt: skip
+    if warnings:
+        raise BuildError(f"a patched file has a warning: {warnings[0]}", log=log)
