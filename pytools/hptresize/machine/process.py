@@ -34,6 +34,10 @@ from .watch import Deadline, Watch
 
 log = logging.getLogger(__name__)
 
+# It logs what it also raises, and a QEMU that ends is no error of its own.
+_QMP_NAME = "hptresize"
+logging.getLogger(f"qemu.qmp.protocol.{_QMP_NAME}").setLevel(logging.CRITICAL)
+
 T = TypeVar("T")
 Sink = Callable[[bytes], None]
 
@@ -221,7 +225,7 @@ class Qemu:
 
     async def _execute(self, command: str, arguments: dict[str, object]) -> Any:
         if self._qmp is None:
-            self._qmp = QMPClient("hptresize")
+            self._qmp = QMPClient(_QMP_NAME)
             await self._qmp.connect(self._ours["monitor"])
         return await self._qmp.execute(command, arguments or None)
 
