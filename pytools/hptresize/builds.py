@@ -8,13 +8,14 @@ from pathlib import Path
 
 from . import kbuild, qemubuild, sources, toolchain, ui
 from .apt import AptRoot, unpack_deb
+from .baseline import Kind
 from .cache import Cache, digest
 from .errors import FetchError, UsageError
 from .image import Endian, build_initramfs, image_key
 from .kbuild import KernelBuild
 from .machine import MachineConfig
 from .qemubuild import QemuBuild
-from .sources import Kind, Tree, Variant
+from .sources import Tree, Variant
 
 # Guest programs come from the release whose kernel and QEMU the tests call "stock".
 GUEST_SUITE = "bookworm"

@@ -23,11 +23,12 @@ from rich.table import Table
 
 from . import builds, config, demo, doctor, series, toolchain, ui
 from . import git as gitcmd
+from .baseline import Kind
 from .builds import Builder
 from .cache import GIGA, Cache
 from .errors import HptResizeError, MachineError, UsageError
 from .machine import MachineConfig, interactive
-from .sources import Kind, Variant
+from .sources import Variant
 
 OUT = Console()
 ERR = Console(stderr=True)

@@ -100,7 +100,7 @@ def apply(repo: Path, series: Series) -> str:
         return git(repo, "rev-parse", "HEAD")
     proc.output(["rm", "-rf", repo / ".git" / "rebase-apply"], what="forget an interrupted git am")
     words = gitcmd.command(
-        repo, "am", "--quiet", "--no-verify", "--keep-cr", "--whitespace=nowarn",
+        repo, "am", "--quiet", "--keep-cr", "--whitespace=nowarn",
         "--committer-date-is-author-date", *(patch.path.absolute() for patch in series.patches),
     )  # fmt: skip
     env = {name: value for name, value in gitcmd.ENV.items() if "AUTHOR" not in name}

@@ -25,11 +25,11 @@ from . import git as gitcmd
 from . import proc, ui
 from . import series as seriesmod
 from .apt import AptRoot
+from .baseline import Kind, detect, strip_tree, tree_version
 from .cache import GIGA, Cache, digest
 from .errors import FetchError, TreeError, UsageError
 from .git import git
 
-Kind = Literal["kernel", "qemu"]
 Variant = Literal["stock", "baseline", "series"]
 
 # Goes up when trees that are in a cache already would not be made the same way again.
@@ -38,70 +38,31 @@ LAYOUT = "1"
 
 @dataclasses.dataclass(frozen=True)
 class KindFacts:
-    """What we know of one kind of tree."""
+    """What we need to know of one kind of tree to fetch and keep it."""
 
     title: str
     package: str  # Debian's source package
-    marks: tuple[str, ...]  # files that every such tree has
     space: int  # bytes that tree, repository and build need
-    version_file: str
     build_dirs: tuple[str, ...]  # what a user's own builds may have left
 
 
 KINDS: dict[Kind, KindFacts] = {
-    "kernel": KindFacts(
-        "Linux",
-        "linux",
-        ("Kbuild", "arch/powerpc/Kconfig", "init/main.c"),
-        5 * GIGA,
-        "Makefile",
-        (),
-    ),
-    "qemu": KindFacts(
-        "QEMU",
-        "qemu",
-        ("meson.build", "hw/ppc/spapr.c", "softmmu"),
-        2 * GIGA,
-        "VERSION",
-        ("build",),
-    ),
+    "kernel": KindFacts("Linux", "linux", 5 * GIGA, ()),
+    "qemu": KindFacts("QEMU", "qemu", 2 * GIGA, ("build",)),
 }
-# QEMU moved softmmu/ to system/ in 8.2: either will do.
-_EITHER = {"softmmu": ("system", "softmmu")}
 
 
-def check_kind(root: Path, kind: Kind) -> None:
-    """Check that a directory holds a tree of a kind.
+def check_kind(root: Path, kind: Kind) -> str:
+    """Check that a directory holds a tree of a kind; return its version, e.g. 6.12.107.
 
-    :raises TreeError: it does not; says what is missing.
-    """
-    for mark in KINDS[kind].marks:
-        if not any((root / name).exists() for name in _EITHER.get(mark, (mark,))):
-            other: Kind = "qemu" if kind == "kernel" else "kernel"
-            is_other = all(
-                any((root / n).exists() for n in _EITHER.get(m, (m,))) for m in KINDS[other].marks
-            )
-            hint = f"it is a {KINDS[other].title} tree" if is_other else ""
-            raise TreeError(
-                f"{root} is not a {KINDS[kind].title} tree: it has no {mark}", hint=hint
-            )
-
-
-def version_of(root: Path, kind: Kind) -> str:
-    """Return a tree's version, e.g. 6.12.107 or 10.0.13.
-
-    :raises TreeError: its version file is unreadable.
+    :raises TreeError: it does not; says what is missing, and what it is instead.
     """
     try:
-        text = (root / KINDS[kind].version_file).read_text()
-    except OSError as err:
-        raise TreeError(f"{root} has no readable {KINDS[kind].version_file}") from err
-    if kind == "qemu":
-        return text.strip()
-    found = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)", text, re.MULTILINE))
-    if len(found) != 3:
-        raise TreeError(f"{root}/Makefile names no kernel version")
-    return f"{found['VERSION']}.{found['PATCHLEVEL']}.{found['SUBLEVEL']}"
+        return tree_version(root, kind)
+    except TreeError as err:
+        other = detect(root)
+        hint = f"it is a {KINDS[other].title} tree" if other else err.hint
+        raise TreeError(err.what, hint=hint) from err
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +127,7 @@ class Tree:
     @property
     def title(self) -> str:
         """What to call it in messages."""
-        return f"{KINDS[self.kind].title} {version_of(self.path, self.kind)}"
+        return f"{KINDS[self.kind].title} {check_kind(self.path, self.kind)}"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -200,8 +161,6 @@ class Tree:
         return made
 
     def _make_baseline(self, tag: str) -> str:
-        from .baseline import strip_tree  # noqa: PLC0415 (tree-sitter only where it is needed)
-
         self._switch("refs/tags/stock")
         with ui.step(f"take the merged feature out of {self.title}"):
             try:
@@ -297,16 +256,16 @@ def _tree(cache: Cache, origin: Origin, key: str, path: Path) -> Tree:
             _export(path, origin.rev, into)
         else:
             _copy(path, into)
-        check_kind(into, kind)
         for name in facts.build_dirs:
             shutil.rmtree(into / name, ignore_errors=True)
         if kind == "kernel" and (into / ".config").exists():
             # The user built in place; a build elsewhere refuses such a tree.
             proc.output(["make", "-C", into, "mrproper"], what="make mrproper in our copy")
-        with ui.step(f"record {facts.title} {version_of(into, kind)} in a repository of our own"):
+        version = check_kind(into, kind)
+        with ui.step(f"record {facts.title} {version} in a repository of our own"):
             shutil.rmtree(into / ".git", ignore_errors=True)
             gitcmd.create(into)
-            stock = gitcmd.commit_all(into, f"stock: {facts.title} {version_of(into, kind)}")
+            stock = gitcmd.commit_all(into, f"stock: {facts.title} {version}")
             git(into, "update-ref", "refs/tags/stock", stock)
 
     return Tree(kind, key, cache.dir("trees", key, make, f"{facts.title} tree"), cache)

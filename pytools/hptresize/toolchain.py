@@ -114,7 +114,7 @@ def require_library(library: Library) -> None:
     flags: list[str] = []
     try:
         if library.flags_from:
-            command = [require("pkg-config"), "--cflags", library.flags_from]
+            command: list[str | Path] = [require("pkg-config"), "--cflags", library.flags_from]
             flags = (
                 proc.output(command, what=library.flags_from, error=ToolMissing).decode().split()
             )

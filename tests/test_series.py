@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Series: read, applied, refused in one line, written again byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hptresize import git as gitcmd
+from hptresize import series
+from hptresize.errors import PatchError, UsageError
+from hptresize.git import git
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """A repository with a base commit and two commits on it."""
+    where = tmp_path / "repo"
+    where.mkdir()
+    gitcmd.create(where)
+    (where / "a.c").write_text("".join(f"line {n}\n" for n in range(30)))
+    base = gitcmd.commit_all(where, "base")
+    git(where, "tag", "base", base)
+    (where / "a.c").write_text("".join(f"line {n}\n" for n in range(30)).replace("5", "five"))
+    gitcmd.commit_all(where, "a: say five\n\nBecause it is.")
+    (where / "new.c").write_text("int x;\n")
+    gitcmd.commit_all(where, "new: add x")
+    git(where, "tag", "tip")
+    return where
+
+
+@pytest.fixture
+def directory(repo: Path, tmp_path: Path) -> Path:
+    """The two commits as a series."""
+    where = tmp_path / "patches"
+    where.mkdir()
+    (where / "cover.txt").write_text("five and x\n\nTwo small things.\n")
+    series.refresh(repo, "base", "tip", where)
+    return where
+
+
+def test_read(directory: Path) -> None:
+    got = series.load(directory)
+    assert [one.subject for one in got.patches] == ["a: say five", "new: add x"]
+    assert got.files == ("a.c", "new.c")
+    cover = (directory / "0000-cover-letter.patch").read_text()
+    assert "Subject: [PATCH 0/2] five and x" in cover
+    assert "Two small things." in cover
+
+
+def test_applied_and_written_again_it_is_the_same(repo: Path, directory: Path) -> None:
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    git(repo, "checkout", "--quiet", "--detach", "base")
+    tip = series.apply(repo, series.load(directory))
+    assert git(repo, "rev-parse", f"{tip}^{{tree}}") == git(repo, "rev-parse", "tip^{tree}")
+    assert series.refresh(repo, "base", tip, directory) == []
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_commit_ids_do_not_depend_on_when(repo: Path, directory: Path) -> None:
+    ids = set()
+    for _ in range(2):
+        git(repo, "checkout", "--quiet", "--force", "--detach", "base")
+        ids.add(series.apply(repo, series.load(directory)))
+    assert len(ids) == 1
+
+
+def test_a_patch_that_does_not_fit_leaves_the_tree(repo: Path, directory: Path) -> None:
+    git(repo, "checkout", "--quiet", "--detach", "base")
+    (repo / "a.c").write_text("something else\n")
+    changed = gitcmd.commit_all(repo, "changed")
+    with pytest.raises(
+        PatchError, match=r"0001-a-say-five\.patch does not apply: .* a\.c line"
+    ) as got:
+        series.apply(repo, series.load(directory))
+    assert "\n" not in str(got.value)
+    assert git(repo, "rev-parse", "HEAD") == changed
+    assert git(repo, "status", "--porcelain") == ""
+    assert not (repo / ".git" / "rebase-apply").exists()
+
+
+def test_a_missing_file_is_named(repo: Path, directory: Path) -> None:
+    git(repo, "checkout", "--quiet", "--detach", "base")
+    (repo / "a.c").unlink()
+    (repo / "b.c").write_text("")
+    gitcmd.commit_all(repo, "no a.c")
+    with pytest.raises(PatchError, match=r"a\.c does not exist in the tree"):
+        series.apply(repo, series.load(directory))
+
+
+def test_an_interrupted_am_does_not_stand_in_the_way(repo: Path, directory: Path) -> None:
+    git(repo, "checkout", "--quiet", "--detach", "base")
+    (repo / ".git" / "rebase-apply").mkdir()
+    series.apply(repo, series.load(directory))
+
+
+def test_a_gap_in_the_numbers(directory: Path) -> None:
+    (directory / "0001-a-say-five.patch").unlink()
+    with pytest.raises(PatchError, match="should have a patch 0001"):
+        series.load(directory)
+
+
+def test_a_file_that_is_no_patch(directory: Path) -> None:
+    (directory / "0003-x.patch").write_text("hello\n")
+    with pytest.raises(PatchError, match="not a patch made by git format-patch"):
+        series.load(directory)
+
+
+def test_no_directory(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such directory"):
+        series.load(tmp_path / "none")
+
+
+def test_the_prefix_is_kept(repo: Path, directory: Path) -> None:
+    for path in directory.glob("*.patch"):
+        path.write_text(path.read_text().replace("[PATCH ", "[RFC PATCH v2 "))
+    assert series.prefix_of(directory) == "RFC PATCH v2"
+    assert series.refresh(repo, "base", "tip", directory) == []
+
+
+def test_a_patch_that_went_is_removed(repo: Path, directory: Path) -> None:
+    assert "0002-new-add-x.patch" in series.refresh(repo, "base", "tip~1", directory)
+    assert not (directory / "0002-new-add-x.patch").exists()

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where trees come from: told apart, copied, never changed, wrong ones refused in one line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hptresize import git as gitcmd
+from hptresize import series, sources
+from hptresize.cache import Cache
+from hptresize.errors import FetchError, PatchError, TreeError, UsageError
+from hptresize.git import git
+
+PSERIES = "arch/powerpc/platforms/pseries/Kconfig"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Path:
+    """As little as looks like a kernel tree."""
+    root = tmp_path / "user" / "linux"
+    for name in ("Kbuild", "arch/powerpc/Kconfig", "init/main.c", PSERIES):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{name}\n")
+    (root / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 7\nmrproper:\n")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def little_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cache, "need", lambda *args: None)
+
+
+def _snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_a_directory_is_copied_and_left_alone(cache: Cache, kernel: Path) -> None:
+    before = _snapshot(kernel)
+    tree = sources.resolve(cache, "kernel", str(kernel))
+    assert tree.title == "Linux 6.12.7"
+    assert tree.path.is_relative_to(cache.root)
+    assert (tree.path / "init/main.c").read_text() == "init/main.c\n"
+    assert _snapshot(kernel) == before
+
+
+def test_the_same_directory_is_taken_from_the_cache(cache: Cache, kernel: Path) -> None:
+    first = sources.resolve(cache, "kernel", str(kernel))
+    assert sources.resolve(cache, "kernel", str(kernel)) == first
+    (kernel / "init/main.c").write_text("changed\n")
+    changed = sources.resolve(cache, "kernel", str(kernel))
+    assert changed.key != first.key
+    assert (changed.path / "init/main.c").read_text() == "changed\n"
+
+
+def test_a_tarball_with_one_top_directory(cache: Cache, kernel: Path, tmp_path: Path) -> None:
+    tarball = tmp_path / "linux.tar.xz"
+    subprocess.run(["tar", "-cJf", tarball, "-C", kernel.parent, "linux"], check=True)
+    tree = sources.resolve(cache, "kernel", str(tarball))
+    assert (tree.path / "Kbuild").is_file()
+
+
+def test_the_same_content_has_the_same_id_however_it_came(
+    cache: Cache, kernel: Path, tmp_path: Path
+) -> None:
+    tarball = tmp_path / "linux.tar.gz"
+    subprocess.run(["tar", "-czf", tarball, "-C", kernel.parent, "linux"], check=True)
+    ids = {
+        tree.content(tree.commit("stock", tmp_path))
+        for tree in (
+            sources.resolve(cache, "kernel", str(tarball)),
+            sources.resolve(cache, "kernel", str(kernel)),
+        )
+    }
+    assert len(ids) == 1
+
+
+def test_a_git_tree_at_a_revision(cache: Cache, kernel: Path) -> None:
+    gitcmd.create(kernel)
+    gitcmd.commit_all(kernel, "one")
+    git(kernel, "tag", "v1")
+    (kernel / "init/main.c").write_text("two\n")
+    gitcmd.commit_all(kernel, "two")
+    (kernel / "init/main.c").write_text("not committed\n")
+    old = sources.resolve(cache, "kernel", f"{kernel}@v1")
+    assert (old.path / "init/main.c").read_text() == "init/main.c\n"
+    now = sources.resolve(cache, "kernel", str(kernel))
+    assert (now.path / "init/main.c").read_text() == "not committed\n"
+    with pytest.raises(UsageError, match="no git revision 'v9'"):
+        sources.resolve(cache, "kernel", f"{kernel}@v9")
+
+
+def test_what_git_ignores_is_not_copied(cache: Cache, kernel: Path) -> None:
+    gitcmd.create(kernel)
+    (kernel / ".gitignore").write_text("*.o\n")
+    gitcmd.commit_all(kernel, "one", new=())
+    (kernel / "init/main.o").write_text("object")
+    tree = sources.resolve(cache, "kernel", str(kernel))
+    assert not (tree.path / "init/main.o").exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("{tmp}/none", "no such file or directory"),
+        ("{tmp}/none@v6", "no such file or directory"),
+        ("{tmp}/text", "neither a directory nor a tarball"),
+    ],
+)
+def test_wrong_places(tmp_path: Path, spec: str, what: str) -> None:
+    (tmp_path / "text").write_text("x")
+    with pytest.raises(UsageError, match=what):
+        sources.parse_origin("kernel", spec.format(tmp=tmp_path))
+
+
+def test_a_tree_of_the_wrong_kind(cache: Cache, kernel: Path, tmp_path: Path) -> None:
+    with pytest.raises(TreeError, match=r"is not a QEMU source tree: .*; it is a Linux tree"):
+        sources.resolve(cache, "qemu", str(kernel))
+    tarball = tmp_path / "x.tar"
+    subprocess.run(["tar", "-cf", tarball, "-C", kernel.parent, "linux"], check=True)
+    with pytest.raises(TreeError, match="is not a QEMU source tree"):
+        sources.resolve(cache, "qemu", str(tarball))
+    assert list((cache.root / "trees").iterdir()) == []
+
+
+def test_a_damaged_tarball(cache: Cache, kernel: Path, tmp_path: Path) -> None:
+    tarball = tmp_path / "linux.tar.xz"
+    (kernel / "random").write_bytes(os.urandom(100000))
+    subprocess.run(["tar", "-cJf", tarball, "-C", kernel.parent, "linux"], check=True)
+    os.truncate(tarball, tarball.stat().st_size // 2)
+    with pytest.raises(FetchError, match=r"cannot be unpacked: .*; remove it"):
+        sources.resolve(cache, "kernel", str(tarball))
+    assert list((cache.root / "trees").iterdir()) == []
+
+
+def test_specs_of_debian() -> None:
+    assert sources.parse_origin("kernel", None).place == "trixie"
+    assert sources.parse_origin("kernel", "debian:sid").place == "sid"
+    got = sources.parse_origin("qemu", "debian:trixie=1:10.0.2+ds-1")
+    assert (got.place, got.rev) == ("trixie", "1:10.0.2+ds-1")
+
+
+def _series(tree: sources.Tree, where: Path, text: str) -> Path:
+    """Write a series of one patch that appends to init/main.c of the stock tree."""
+    git(tree.path, "checkout", "--quiet", "--detach", "refs/tags/stock")
+    with (tree.path / "init/main.c").open("a") as out:
+        out.write(text)
+    tip = gitcmd.commit_all(tree.path, "main: more")
+    where.mkdir()
+    series.refresh(tree.path, "refs/tags/stock", tip, where)
+    return where
+
+
+def test_variants(cache: Cache, kernel: Path, tmp_path: Path) -> None:
+    tree = sources.resolve(cache, "kernel", str(kernel))
+    patches = _series(tree, tmp_path / "patches", "more\n")
+    with tree.lock():
+        # Nothing of the feature is in this tree, so the baseline is the stock tree.
+        assert tree.content(tree.checkout("baseline", patches)) == tree.content("refs/tags/stock")
+        untouched = (tree.path / "Kbuild").stat().st_mtime_ns
+        tree.checkout("series", patches)
+        assert (tree.path / "init/main.c").read_text() == "init/main.c\nmore\n"
+        tree.checkout("stock", patches)
+        assert (tree.path / "init/main.c").read_text() == "init/main.c\n"
+        assert (tree.path / "Kbuild").stat().st_mtime_ns == untouched
+
+
+def test_a_series_that_does_not_fit_can_be_mended(
+    cache: Cache, kernel: Path, tmp_path: Path
+) -> None:
+    tree = sources.resolve(cache, "kernel", str(kernel))
+    patches = _series(tree, tmp_path / "patches", "more\n")
+    patch = next(patches.glob("0001-*"))
+    good = patch.read_text()
+    patch.write_text(good.replace(" init/main.c\n", " init/other.c\n"))
+    with tree.lock():
+        with pytest.raises(PatchError, match="does not apply"):
+            tree.checkout("series", patches)
+        patch.write_text(good)
+        tree.checkout("series", patches)
+    assert (tree.path / "init/main.c").read_text() == "init/main.c\nmore\n"
+
+
+def test_marks_of_an_interrupted_checkout_are_overcome(
+    cache: Cache, kernel: Path, tmp_path: Path
+) -> None:
+    tree = sources.resolve(cache, "kernel", str(kernel))
+    (tree.path / ".git" / "index.lock").write_text("")
+    (tree.path / "left-over.c").write_text("")
+    with tree.lock():
+        tree.checkout("stock", tmp_path)
+    assert not (tree.path / "left-over.c").exists()
