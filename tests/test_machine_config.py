@@ -41,6 +41,7 @@ def test_a_machine_as_it_is_by_default(config: MachineConfig) -> None:
 def test_what_can_be_chosen(config: MachineConfig) -> None:
     assert "resize-hpt" not in command(config.but(resize_hpt=None))
     assert "disable_radix" in command(config.but(cpu="power10"))
+    assert "disable_radix" not in command(config.but(cpu="POWER10", radix=True))
     assert "-m 1024M,slots=32,maxmem=64G" in command(config.but(memory="1G", maxmem="64G"))
     assert command(config.but(append="debug")).endswith(" debug")
     assert command(config.but(extra_args=("-trace", "x"))).endswith("-trace x")

@@ -54,6 +54,7 @@ class MachineConfig:
     :param cpus: number of virtual CPUs.
     :param cpu: QEMU's name of the processor; with one that could do radix the
         kernel is told not to, for there would be no hash table.
+    :param radix: let such a processor do radix, which leaves the guest without a table.
     :param firmware: "vof" starts in a moment, "slof" is what hardware-like
         machines have.
     :param resize_hpt: value of the machine option of that name, or None for a
@@ -72,6 +73,7 @@ class MachineConfig:
     maxmem: str | None = None
     cpus: int = 2
     cpu: str = "POWER8"
+    radix: bool = False
     firmware: Firmware = "vof"
     resize_hpt: str | None = "enabled"
     machine_options: tuple[str, ...] = ()
@@ -149,6 +151,6 @@ class MachineConfig:
     def _append(self) -> str:
         # An oops leaves a kernel that cannot be trusted; make it one clear end.
         words = ["console=hvc0", "oops=panic", "panic=-1"]
-        if self.cpu.upper().startswith(RADIX_CPUS):
+        if self.cpu.upper().startswith(RADIX_CPUS) and not self.radix:
             words.append("disable_radix")
         return " ".join([*words, self.append]).strip()
