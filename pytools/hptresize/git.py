@@ -8,7 +8,7 @@ on every machine.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from . import proc
@@ -49,15 +49,19 @@ def git(
     *words: str | os.PathLike[str],
     what: str = "",
     data: bytes | None = None,
+    env: Mapping[str, str] | None = None,
     error: type[HptResizeError] = TreeError,
 ) -> str:
     """Run git in a repository and return its output, without the last newline.
 
     :param what: what it is for, for the message of a failure.
+    :param env: replaces parts of :data:`ENV`.
     :raises error: git failed.
     """
     named = what or f"git {' '.join(str(w) for w in words[:2])} in {repo}"
-    out = proc.output(command(repo, *words), what=named, env=ENV, data=data, error=error)
+    out = proc.output(
+        command(repo, *words), what=named, env={**ENV, **(env or {})}, data=data, error=error
+    )
     return out.decode(errors="replace").rstrip("\n")
 
 

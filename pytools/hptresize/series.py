@@ -141,6 +141,9 @@ def format_patches(repo: Path, base: str, tip: str, out: Path, *, cover: str, pr
     :param prefix: what stands in the brackets before the number, e.g. "RFC PATCH".
     """
     branch = "hptresize-export"
+    # git signs a cover letter with the committer's name and date: those of the last patch.
+    names = ("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL", "GIT_COMMITTER_DATE")
+    last = git(repo, "log", "-1", "--format=%an%n%ae%n%ad", tip).splitlines()
     git(repo, "branch", "--force", branch, tip)
     try:
         git(repo, "config", f"branch.{branch}.description", cover)
@@ -148,7 +151,7 @@ def format_patches(repo: Path, base: str, tip: str, out: Path, *, cover: str, pr
             repo, "format-patch", "--quiet", "--zero-commit", "--no-signature", "--numbered",
             "--no-renames", "--full-index", "--cover-letter", "--cover-from-description=subject",
             f"--subject-prefix={prefix}", "--diff-algorithm=myers", "--stat=72", "--no-thread",
-            "-o", out.absolute(), f"{base}..{branch}",
+            "-o", out.absolute(), f"{base}..{branch}", env=dict(zip(names, last, strict=True)),
         )  # fmt: skip
     finally:
         git(repo, "branch", "--quiet", "-D", branch)
