@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,12 +72,21 @@ def _read(path: Path, _mtime: int) -> KernelElf:
     with path.open("rb") as file:
         elf = ELFFile(file)
         table = elf.get_section_by_name(".symtab")
-        symbols = {}
-        if isinstance(table, SymbolTableSection):
-            for entry in table.iter_symbols():
-                if entry.name:
-                    symbols[entry.name] = Symbol(entry.name, entry["st_value"], entry["st_size"])
+        symbols = _symbols(elf, table) if isinstance(table, SymbolTableSection) else {}
         return KernelElf(path, "little" if elf.little_endian else "big", symbols)
+
+
+def _symbols(elf: ELFFile, table: SymbolTableSection) -> dict[str, Symbol]:
+    """All named symbols; a kernel has 20,000, so the table is unpacked in one go."""
+    names = table.stringtable.data()
+    # Elf64_Sym: name, info, other, section, value, size
+    entry = struct.Struct("<IBBHQQ" if elf.little_endian else ">IBBHQQ")
+    symbols = {}
+    for at, _info, _other, _section, value, size in entry.iter_unpack(table.data()):
+        if at:
+            name = names[at : names.index(b"\0", at)].decode(errors="replace")
+            symbols[name] = Symbol(name, value, size)
+    return symbols
 
 
 def check_kernel(path: Path) -> None:

@@ -42,9 +42,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def last_build(kind: str) -> Path | None:
     """The last kernel, QEMU or image that was built, or what the environment names.
 
-    :param kind: "kernel", "qemu" or "image"; HPTRESIZE_KERNEL and so on go first.
+    :param kind: "kernel", "qemu", "image", or of a variant, as "kernel-baseline";
+        HPTRESIZE_KERNEL, HPTRESIZE_KERNEL_BASELINE and so on go first.
     """
-    named = os.environ.get(f"HPTRESIZE_{kind.upper()}")
+    named = os.environ.get("HPTRESIZE_" + kind.upper().replace("-", "_"))
     if named:
         return Path(named)
     with contextlib.suppress(ImportError, AttributeError, HptResizeError):
