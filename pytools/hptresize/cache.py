@@ -71,7 +71,7 @@ def explained(where: Path) -> Iterator[None]:
                 f"no space left under {where}",
                 hint="free some, run `hptresize clean`, or give another place with --cache",
             ) from err
-        if err.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EPERM):
+        if err.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EPERM, errno.EEXIST):
             raise UsageError(
                 f"cannot write under {where}: {err.strerror}", hint="give a place with --cache DIR"
             ) from err

@@ -213,7 +213,7 @@ class _Work:
         note = f"kernel-{self.build_dir.name}"
         fresh = not (self.build_dir / "vmlinux").exists()
         known = self.cache.note(note).get("lines")
-        total = (known if isinstance(known, int) else self.flavour.objects) if fresh else None
+        total = known if isinstance(known, int) else self.flavour.objects
         count = 0
         warnings: list[str] = []
         with ui.step(f"compile kernel {what}") as step:
@@ -222,7 +222,9 @@ class _Work:
                 nonlocal count
                 if (got := _STEP_LINE.match(line)) is not None:
                     count += 1
-                    step.update(count, total, got["file"])
+                    # What is there already from another variant is not compiled again.
+                    text = "" if fresh else f"of at most {total} "
+                    step.update(count, total if fresh else None, text + got["file"])
                 elif _WARNING.match(line):
                     warnings.append(line)
 
