@@ -63,7 +63,7 @@ APPLETS = tuple(_APPLETS.split())
 FIXED_TIME = 1  # gen_init_cpio of some kernels takes 0 for "now"
 
 
-def _run(argv: list[str], *, cwd: Path, what: str) -> str:
+def run_tool(argv: list[str], *, cwd: Path, what: str) -> str:
     """Run a tool to its end; raises BuildError with the last thing it said."""
     done = subprocess.run(
         argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -75,7 +75,8 @@ def _run(argv: list[str], *, cwd: Path, what: str) -> str:
     return done.stdout
 
 
-def _compiler(endian: Endian) -> str:
+def compiler_for(endian: Endian) -> str:
+    """The cross compiler for a byte order; raises ToolMissing if there is none."""
     compiler = shutil.which(COMPILERS[endian])
     if compiler is None:
         raise ToolMissing(
@@ -111,7 +112,7 @@ def image_key(
     :raises ToolMissing: no cross compiler for this endianness.
     """
     digest = hashlib.sha256()
-    version = _run([_compiler(endian), "--version"], cwd=GUEST_DIR, what="cross compiler")
+    version = run_tool([compiler_for(endian), "--version"], cwd=GUEST_DIR, what="cross compiler")
     for text in (endian, version, repr(GUEST_FLAGS), repr(DIRECTORIES), repr(APPLETS)):
         digest.update(text.encode() + b"\0")
     files: list[tuple[str, Path]] = [(path.name, path) for path in sorted(GUEST_DIR.glob("*.[ch]"))]
@@ -129,15 +130,15 @@ def _compile_guest(endian: Endian, into: Path) -> Path:
     """The guest's program, static.  Relative names keep this machine's paths out."""
     init = into / "init"
     names = [path.name for path in _guest_sources()]
-    argv = [_compiler(endian), *GUEST_FLAGS, "-o", str(init), *names]
-    _run(argv, cwd=GUEST_DIR, what="compile the guest's program")
+    argv = [compiler_for(endian), *GUEST_FLAGS, "-o", str(init), *names]
+    run_tool(argv, cwd=GUEST_DIR, what="compile the guest's program")
     return init
 
 
 def _compile_packer(source: Path, into: Path) -> Path:
     packer = into / "gen_init_cpio"
     argv = [_host_compiler(), "-O1", "-o", str(packer), str(source.resolve())]
-    _run(argv, cwd=into, what="compile gen_init_cpio")
+    run_tool(argv, cwd=into, what="compile gen_init_cpio")
     return packer
 
 

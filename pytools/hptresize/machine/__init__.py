@@ -2,6 +2,7 @@
 """Guests under QEMU, as objects that a test can talk to."""
 
 from .agent import Agent, CompletedCommand, Job
+from .bare import Answer, BareGuest
 from .config import MachineConfig
 from .console import Console
 from .machine import Machine, ResizeResult
@@ -10,6 +11,8 @@ from .process import interactive
 
 __all__ = [
     "Agent",
+    "Answer",
+    "BareGuest",
     "CompletedCommand",
     "Console",
     "Job",

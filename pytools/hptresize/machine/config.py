@@ -48,7 +48,7 @@ class MachineConfig:
 
     :param qemu: qemu-system-ppc64.
     :param kernel: its vmlinux.
-    :param initrd: made by :func:`hptresize.image.build_initramfs`.
+    :param initrd: made by :func:`hptresize.image.build_initramfs`, or None.
     :param memory: at start, such as "2G".
     :param maxmem: up to which it can be added; None: no memory hotplug.
     :param cpus: number of virtual CPUs.
@@ -68,7 +68,7 @@ class MachineConfig:
 
     qemu: Path
     kernel: Path
-    initrd: Path
+    initrd: Path | None
     memory: str = "2G"
     maxmem: str | None = None
     cpus: int = 2
@@ -94,7 +94,7 @@ class MachineConfig:
         if not (self.qemu.is_file() and os.access(self.qemu, os.X_OK)):
             raise UsageError(f"QEMU {self.qemu} is not a program", hint="see --qemu")
         elf.check_kernel(self.kernel)
-        if not self.initrd.is_file():
+        if self.initrd is not None and not self.initrd.is_file():
             raise UsageError(f"initrd {self.initrd} is not there", hint="see --initrd")
         if not 1 <= self.cpus <= 1024:
             raise UsageError(f"{self.cpus} is not a number of CPUs")
@@ -120,7 +120,8 @@ class MachineConfig:
             argv += ["-device", "spapr-vty,chardev=channel,reg=0x30001000"]
         if monitor is not None:
             argv += ["-chardev", f"{monitor},id=monitor", "-mon", "chardev=monitor,mode=control"]
-        argv += ["-kernel", str(self.kernel), "-initrd", str(self.initrd)]
+        argv += ["-kernel", str(self.kernel)]
+        argv += [] if self.initrd is None else ["-initrd", str(self.initrd)]
         return [*argv, "-append", self._append(), *self.extra_args]
 
     def _hardware(self) -> list[str]:
