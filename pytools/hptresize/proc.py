@@ -14,6 +14,7 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,31 @@ from .errors import BuildError, HptResizeError, ToolMissing
 log = logging.getLogger(__name__)
 
 Words = Sequence[str | os.PathLike[str]]
+
+
+@contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """Put off what signals raise in us until the end of the block.
+
+    Between the start of a child and the moment we know of it an exception would
+    lose the child; another one while we end it would leave it half ended.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python runs handlers in the main thread only
+        return
+    came: list[int] = []
+    old = {
+        one: signal.signal(one, lambda number, frame: came.append(number))
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if callable(signal.getsignal(one))
+    }
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _kill_session(child: subprocess.Popen[bytes]) -> None:
@@ -59,39 +85,39 @@ def started(
     """
     full = None if env is None else {**os.environ, **env}
     log.debug("run: %s (in %s)", shlex.join(str(a) for a in argv), cwd or ".")
+    child: subprocess.Popen[bytes] | None = None
     try:
-        child = subprocess.Popen(
-            [os.fspath(a) for a in argv],
-            cwd=cwd,
-            env=full,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            pass_fds=pass_fds,
-        )
+        with _signals_later():
+            child = subprocess.Popen(
+                [os.fspath(a) for a in argv],
+                cwd=cwd, env=full, stdin=stdin, stdout=stdout, stderr=stderr,
+                start_new_session=True, pass_fds=pass_fds,
+            )  # fmt: skip
+        yield child
+        _close(child)
+        child.wait()  # how long a tool may take is the caller's to say
     except FileNotFoundError as err:
+        if child is not None:
+            raise
         if cwd is not None and not cwd.is_dir():
             raise HptResizeError(f"no such directory: {cwd}") from err
         raise ToolMissing(
             f"{argv[0]} is not on this machine", hint="run `make setup`, or see `hptresize doctor`"
         ) from err
-    try:
-        yield child
-    except BaseException:
-        _kill_session(child)
-        raise
     finally:
-        for pipe in (child.stdin, child.stdout, child.stderr):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-        if child.poll() is None:
-            try:
-                child.wait(timeout=60)
-            except BaseException:
+        if child is not None and child.poll() is None:
+            with _signals_later():
                 _kill_session(child)
-                raise
+        if child is not None:
+            _close(child)
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    """Close our ends of a child's pipes."""
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
 def run(
