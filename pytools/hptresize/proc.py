@@ -48,8 +48,8 @@ def _signals_later() -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
-    for number in came:
-        signal.raise_signal(number)
+    for missed in came:
+        signal.raise_signal(missed)
 
 
 def _kill_session(child: subprocess.Popen[bytes]) -> None:
