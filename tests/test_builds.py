@@ -128,6 +128,12 @@ def test_what_the_demo_calls_a_problem(change: dict[str, int | None], problem: s
         assert problem in report.problems[0]
 
 
+def test_a_host_that_has_to_tell() -> None:
+    silent = dataclasses.replace(STEP, host_before=None, host_after=None)
+    report = Report("10.0.13", "6.12", "2G", 2, 128, 1.0, [STEP, silent], host_tells=True)
+    assert report.problems == ["the host does not tell the order"]
+
+
 def test_the_demo_s_report(tmp_path: Path) -> None:
     demo.write(Report("10.0.13", "6.12", "2G", 2, 128, 1.0, [STEP]), tmp_path / "report")
     text = (tmp_path / "report" / "demo.txt").read_text()

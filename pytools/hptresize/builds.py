@@ -10,18 +10,15 @@ from . import kbuild, qemubuild, sources, toolchain, ui
 from .apt import AptRoot, unpack_deb
 from .baseline import Kind
 from .cache import Cache, digest
-from .errors import FetchError, UsageError
+from .errors import FetchError
 from .image import Endian, build_initramfs, image_key
 from .kbuild import KernelBuild
-from .machine import MachineConfig
 from .qemubuild import QemuBuild
 from .sources import Tree, Variant
 
 # Guest programs come from the release whose kernel and QEMU the tests call "stock".
 GUEST_SUITE = "bookworm"
 STOCK_KERNEL = "linux-image-powerpc64le"
-# The series last: it is what `hptresize path` and the test fixtures then find.
-VARIANTS_OF_TESTS: tuple[Variant, ...] = ("baseline", "series")
 
 
 @dataclasses.dataclass
@@ -54,13 +51,13 @@ class Builder:
             self.cache, self.tree("kernel"), variant, flavour=flavour, jobs=self.jobs
         )
         if flavour == "le-64k":
-            self._remember("kernel", made.vmlinux)
+            self._remember("kernel", made.vmlinux, variant)
         return made
 
     def qemu(self, variant: Variant = "series") -> QemuBuild:
         """Return the QEMU of a variant."""
         made = qemubuild.build_qemu(self.cache, self.tree("qemu"), variant, jobs=self.jobs)
-        self._remember("qemu", made.binary)
+        self._remember("qemu", made.binary, variant)
         return made
 
     def busybox(self) -> Path:
@@ -115,36 +112,22 @@ class Builder:
         found = sorted((where / "boot").glob("vmlinux-*"))
         if not found:
             raise FetchError(f"{deb} holds no vmlinux")
+        self.cache.set_note("last-kernel-debian", {"path": str(found[0])})
         return found[0]
-
-    def machine(self, variant: Variant = "series") -> MachineConfig:
-        """Return the default guest: kernel, QEMU and image of a variant."""
-        kernel, qemu = self.kernel(variant), self.qemu(variant)
-        return MachineConfig(
-            qemu=qemu.binary, kernel=kernel.vmlinux, initrd=self.image(),
-            resize_hpt=None if variant == "baseline" else "enabled",
-        )  # fmt: skip
 
     def for_tests(self) -> None:
         """Make everything that the project's own tests use."""
-        for variant in VARIANTS_OF_TESTS:
+        self.kernel("stock")
+        # The series last: it is what `hptresize path` and the fixtures then find.
+        for variant in ("baseline", "series"):
             self.kernel(variant)
             self.qemu(variant)
-        self.image("le")
         self.image("be")
+        self.image("le")
         self.debian_kernel()
 
-    def _remember(self, name: str, path: Path) -> None:
-        """Keep what `hptresize path` will say."""
+    def _remember(self, name: str, path: Path, variant: str = "") -> None:
+        """Keep what `hptresize path` and the test fixtures will say: "kernel", "kernel-series"."""
         self.cache.set_note(f"last-{name}", {"path": str(path)})
-
-
-def last_built(cache: Cache, name: str) -> Path:
-    """Return where the last built kernel, qemu or image lies.
-
-    :raises UsageError: none was built, or it is gone.
-    """
-    known = cache.note(f"last-{name}").get("path")
-    if not isinstance(known, str) or not Path(known).is_file():
-        raise UsageError(f"no {name} has been built yet", hint=f"run `hptresize build {name}`")
-    return Path(known)
+        if variant:
+            self.cache.set_note(f"last-{name}-{variant}", {"path": str(path)})

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from . import builds, config, demo, doctor, series, toolchain, ui
+from . import config, demo, doctor, series, toolchain, ui
 from . import git as gitcmd
 from .baseline import Kind
 from .builds import Builder
@@ -164,10 +164,19 @@ def build(
 
 @cli.command()
 @click.argument("what", type=click.Choice(("kernel", "qemu", "image")))
+@click.option(
+    "--variant", type=click.Choice(("series", "baseline", "stock")),
+    help="The last one of this variant (default: of any).",
+)  # fmt: skip
 @click.pass_obj
-def path(settings: Settings, what: str) -> None:
+def path(settings: Settings, what: str, variant: str | None) -> None:
     """Print where the last built kernel, QEMU or image lies."""
-    click.echo(builds.last_built(settings.cache, what))
+    kind = f"{what}-{variant}" if variant and what != "image" else what
+    found = config.last_build(kind, settings.cache)
+    if found is None:
+        hint = f"run `hptresize build {what}{f' --variant {variant}' if variant else ''}`"
+        raise UsageError(f"no {kind} has been built yet", hint=hint)
+    click.echo(found)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,7 +259,8 @@ def demo_command(
     begin = time.monotonic()
     builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
     machine = _Given(**given).machine(builder, "series").but(run_dir=report)
-    done = demo.run(machine, megabytes=mb)
+    # A QEMU of the user's own may be one that cannot tell.
+    done = demo.run(machine, megabytes=mb, host_tells=given["qemu"] is None)
     demo.write(done, report)
     OUT.print(done.as_table())
     seconds = time.monotonic() - begin

@@ -38,7 +38,11 @@ def kernel_fragment() -> Path:
     return project() / "Kconfig.fragment"
 
 
-def last_build(kind: str) -> Path | None:
-    """Return where the last built "kernel", "qemu" or "image" lies, None if there is none."""
-    known = Cache().note(f"last-{kind}").get("path")
+def last_build(kind: str, cache: Cache | None = None) -> Path | None:
+    """Return where what was built last lies, None if there is none.
+
+    :param kind: "kernel", "qemu" or "image"; with a variant behind it, such as
+        "kernel-baseline", the last one of that variant; "kernel-debian" is Debian's.
+    """
+    known = (cache or Cache()).note(f"last-{kind}").get("path")
     return Path(known) if isinstance(known, str) and Path(known).is_file() else None

@@ -68,8 +68,9 @@ def version(program: str) -> str:
 def compiler(cache: Cache, program: str) -> tuple[str, dict[str, str]]:
     """Return how to call a compiler, and the environment it needs.
 
-    With ccache on the machine, objects are shared between variants of a tree;
-    its store is in our cache.
+    With ccache on the machine, an object that was compiled once from the same
+    files is not compiled again, after `clean` or a switch of variants; its store
+    is in our cache.
     """
     require(program)
     if shutil.which("ccache") is None or os.environ.get("CCACHE_DISABLE"):
@@ -79,6 +80,9 @@ def compiler(cache: Cache, program: str) -> tuple[str, dict[str, str]]:
         "CCACHE_MAXSIZE": "4G",
         "CCACHE_NOCOMPRESS": "1",
         "CCACHE_COMPILERCHECK": "content",
+        # Compare files, do not preprocess: a miss then costs next to nothing, and a patched
+        # header moves lines, so preprocessed text would hardly ever hit (35 of 3077 measured).
+        "CCACHE_DEPEND": "1",
         # Times of our checkouts say nothing.
         "CCACHE_SLOPPINESS": "time_macros,include_file_mtime,include_file_ctime",
         "CCACHE_CONFIGPATH": os.devnull,
