@@ -126,3 +126,11 @@ def test_clean_leaves_what_is_not_ours(cache: Cache) -> None:
     assert sorted(path.name for path in cache.root.iterdir()) == ["downloads", "somebody-elses"]
     cache.clean(everything=True)
     assert sorted(path.name for path in cache.root.iterdir()) == ["somebody-elses"]
+
+
+def test_clean_keeps_what_somebody_edits(cache: Cache) -> None:
+    (cache.sub("edit") / "kernel").mkdir()
+    cache.sub("trees")
+    with pytest.raises(UsageError, match="series drop kernel"):
+        cache.clean(everything=True)
+    assert (cache.root / "trees").is_dir()

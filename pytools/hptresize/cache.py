@@ -189,8 +189,15 @@ class Cache:
         """Remove build results, or (everything) downloads and trees as well.
 
         :returns: bytes freed, by the file system's account.
+        :raises UsageError: a work tree of `series edit` needs the trees.
         :raises HptResizeError: something could not be removed.
         """
+        edited = [path.name for path in (self.root / "edit").glob("*")]
+        if everything and edited:
+            raise UsageError(
+                f"work trees of `hptresize series edit` are in use under {self.root / 'edit'}",
+                hint=f"run `hptresize series drop {edited[0]}` first",
+            )
         before = shutil.disk_usage(self.root).free
         for name in (*MADE, *(FETCHED if everything else ())):
             path = self.root / name

@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 from . import config, proc, toolchain, ui
-from . import series as seriesmod
 from .cache import Cache, digest
 from .errors import BuildError
 from .sources import Tree, Variant
@@ -125,26 +124,24 @@ def build_kernel(
     wanted = "\n".join((fragment.read_text(), *facts.lines, ""))
     what = f"{tree.title} {variant} {flavour}"
     build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
-    with tree.lock():
-        commit = tree.commit(variant, patches)
-        content = tree.content(commit)
-        key = digest(content, wanted, flavour, toolchain.version(gcc), RECIPE)[:16]
 
-        def make(into: Path) -> None:
-            for tool in ("make", "flex", "bison", "bc", "perl", "gcc"):
-                toolchain.require(tool)
-            tree.checkout(variant, patches)
-            touched = set(seriesmod.load(patches).files) if variant == "series" else set()
-            work = _Work(cache, tree, facts, build_dir, jobs or toolchain.jobs())
-            work.log.unlink(missing_ok=True)
-            work.configure(wanted)
-            work.compile(what, touched)
-            shutil.copy2(build_dir / "vmlinux", into / "vmlinux")
-            shutil.copy2(build_dir / ".config", into / "config")
-            shutil.copy2(build_dir / "System.map", into / "System.map")
-            shutil.copy2(tree.path / "usr/gen_init_cpio.c", into / "gen_init_cpio.c")
+    def key(content: str) -> str:
+        made_of = digest(content, wanted, flavour, toolchain.version(gcc), RECIPE)
+        return f"kernel-{made_of[:16]}"
 
-        done = cache.dir("artifacts", f"kernel-{key}", make, f"kernel {what}")
+    def make(into: Path, touched: set[str]) -> None:
+        for tool in ("make", "flex", "bison", "bc", "perl", "gcc"):
+            toolchain.require(tool)
+        work = _Work(cache, tree, facts, build_dir, jobs or toolchain.jobs())
+        work.log.unlink(missing_ok=True)
+        work.configure(wanted)
+        work.compile(what, touched)
+        shutil.copy2(build_dir / "vmlinux", into / "vmlinux")
+        shutil.copy2(build_dir / ".config", into / "config")
+        shutil.copy2(build_dir / "System.map", into / "System.map")
+        shutil.copy2(tree.path / "usr/gen_init_cpio.c", into / "gen_init_cpio.c")
+
+    done = tree.artifact(variant, patches, key=key, make=make, what=f"kernel {what}")
     return KernelBuild(done, build_dir, tree.path, variant)
 
 

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from . import config, proc, toolchain, ui
-from . import series as seriesmod
 from .cache import Cache, digest
 from .errors import BuildError
 from .sources import Tree, Variant
@@ -61,30 +60,21 @@ def build_qemu(
     patches = patches or config.qemu_patches()
     what = f"{tree.title} {variant}"
     build_dir = cache.root / "build" / tree.key
-    with tree.lock():
-        commit = tree.commit(variant, patches)
-        content = tree.content(commit)
-        key = digest(content, *CONFIGURE, toolchain.version("gcc"), RECIPE)[:16]
 
-        def make(into: Path) -> None:
-            _check_tools()
-            tree.checkout(variant, patches)
-            touched = set(seriesmod.load(patches).files) if variant == "series" else set()
-            log = cache.logs / f"qemu-{tree.key}.log"
-            log.unlink(missing_ok=True)
-            compiler, env = toolchain.compiler(cache, "gcc")
-            _configure(tree, build_dir, compiler, env, log)
-            ninja: list[str | Path] = [
-                "ninja",
-                "-C",
-                build_dir,
-                f"-j{jobs or toolchain.jobs()}",
-                "qemu-system-ppc64",
-            ]
-            _compile(what, ninja, touched, env, log)
-            shutil.copy2(build_dir / "qemu-system-ppc64", into / "qemu-system-ppc64")
+    def key(content: str) -> str:
+        return f"qemu-{digest(content, *CONFIGURE, toolchain.version('gcc'), RECIPE)[:16]}"
 
-        done = cache.dir("artifacts", f"qemu-{key}", make, what)
+    def make(into: Path, touched: set[str]) -> None:
+        _check_tools()
+        log = cache.logs / f"qemu-{tree.key}.log"
+        log.unlink(missing_ok=True)
+        compiler, env = toolchain.compiler(cache, "gcc")
+        _configure(tree, build_dir, compiler, env, log)
+        ninja: list[str | Path] = ["ninja", "-C", build_dir, f"-j{jobs or toolchain.jobs()}"]
+        _compile(what, [*ninja, "qemu-system-ppc64"], touched, env, log)
+        shutil.copy2(build_dir / "qemu-system-ppc64", into / "qemu-system-ppc64")
+
+    done = tree.artifact(variant, patches, key=key, make=make, what=what)
     return QemuBuild(done / "qemu-system-ppc64", build_dir, tree.path, variant)
 
 

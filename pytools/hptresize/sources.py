@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,7 @@ from .baseline import Kind, detect, strip_tree, tree_version
 from .cache import GIGA, Cache, digest
 from .errors import FetchError, TreeError, UsageError
 from .git import git
+from .series import Series
 
 Variant = Literal["stock", "baseline", "series"]
 
@@ -135,6 +136,15 @@ class Tree:
         with self.cache.lock(f"tree-{self.key}"):
             yield
 
+    def known(self, variant: Variant, patches: Path) -> str | None:
+        """Return the id of a variant's commit if it has been made; needs no lock."""
+        if variant == "stock":
+            return gitcmd.known(self.path, "refs/tags/stock")
+        base = gitcmd.known(self.path, self._baseline_tag)
+        if variant == "baseline" or base is None:
+            return base
+        return gitcmd.known(self.path, self._series_tag(base, self._series(patches)))
+
     def commit(self, variant: Variant, patches: Path) -> str:
         """Return the id of a variant's commit, made now if need be (call with the lock held).
 
@@ -142,25 +152,36 @@ class Tree:
         :raises BaselineError: the merged feature is not as described.
         :raises PatchError: the series does not apply.
         """
-        if variant == "stock":
-            return git(self.path, "rev-parse", "refs/tags/stock")
-        base_tag = f"refs/tags/baseline-{_description(self.kind)}"
-        base = gitcmd.known(self.path, base_tag) or self._make_baseline(base_tag)
+        if (made := self.known(variant, patches)) is not None:
+            return made
+        base = gitcmd.known(self.path, self._baseline_tag) or self._make_baseline()
         if variant == "baseline":
             return base
+        series = self._series(patches)
+        with ui.step(f"apply {len(series.patches)} patches to {self.title}"):
+            self._switch(base)
+            made = seriesmod.apply(self.path, series)
+            git(self.path, "update-ref", self._series_tag(base, series), made)
+        return made
+
+    @property
+    def _baseline_tag(self) -> str:
+        """Name of the baseline as the description of today makes it."""
+        where = Path(__file__).parent / "baseline"
+        return f"refs/tags/baseline-{digest(self.kind, *sorted(where.glob('*.py')))[:16]}"
+
+    @staticmethod
+    def _series_tag(base: str, series: Series) -> str:
+        return f"refs/tags/series-{digest(base, series.digest)[:16]}"
+
+    @staticmethod
+    def _series(patches: Path) -> Series:
         series = seriesmod.load(patches)
         if not series.patches:
             raise UsageError(f"{patches} has no patches")
-        tag = f"refs/tags/series-{digest(base, series.digest)[:16]}"
-        made = gitcmd.known(self.path, tag)
-        if made is None:
-            with ui.step(f"apply {len(series.patches)} patches to {self.title}"):
-                self._switch(base)
-                made = seriesmod.apply(self.path, series)
-                git(self.path, "update-ref", tag, made)
-        return made
+        return series
 
-    def _make_baseline(self, tag: str) -> str:
+    def _make_baseline(self) -> str:
         self._switch("refs/tags/stock")
         with ui.step(f"take the merged feature out of {self.title}"):
             try:
@@ -169,7 +190,7 @@ class Tree:
             except BaseException:
                 git(self.path, "checkout", "--quiet", "--force", "refs/tags/stock")
                 raise
-        git(self.path, "update-ref", tag, made)
+        git(self.path, "update-ref", self._baseline_tag, made)
         return made
 
     def _switch(self, rev: str) -> None:
@@ -186,16 +207,37 @@ class Tree:
         self._switch(commit)
         return commit
 
+    def artifact(
+        self,
+        variant: Variant,
+        patches: Path,
+        *,
+        key: Callable[[str], str],
+        make: Callable[[Path, set[str]], None],
+        what: str,
+    ) -> Path:
+        """Return what is built from a variant; the tree is locked only if it has to be built.
+
+        :param key: names the result, given the id of the variant's content.
+        :param make: builds in the checked-out tree into a directory; it is told the
+            files that the series touches, in which a warning is an error.
+        """
+
+        def build(into: Path) -> None:
+            self.checkout(variant, patches)
+            touched = self._series(patches).files if variant == "series" else ()
+            make(into, set(touched))
+
+        known = self.known(variant, patches)
+        if known is not None and self.cache.has("artifacts", name := key(self.content(known))):
+            return self.cache.dir("artifacts", name, build, what)
+        with self.lock():
+            name = key(self.content(self.commit(variant, patches)))
+            return self.cache.dir("artifacts", name, build, what)
+
     def content(self, commit: str) -> str:
         """Return the id of a commit's content: the same files give the same id."""
         return git(self.path, "rev-parse", f"{commit}^{{tree}}")
-
-
-def _description(kind: Kind) -> str:
-    """Hash what says how the baseline of a kind is made."""
-    where = Path(__file__).parent / "baseline"
-    files = [path for path in sorted(where.glob("*.py"))]
-    return digest(kind, *files)[:16]
 
 
 def resolve(cache: Cache, kind: Kind, spec: str | None = None, rev: str | None = None) -> Tree:
