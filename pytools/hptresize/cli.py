@@ -380,6 +380,8 @@ def series_refresh(
         base = tree.commit("baseline", directory)
         edited = _worktree(settings.cache, kind)
         if edited.exists():
+            # The baseline may have been made anew since; the commits stand on theirs.
+            base = gitcmd.git(tree.path, "rev-parse", "refs/heads/base")
             tip = gitcmd.git(edited, "rev-parse", "HEAD")
         else:
             tip = tree.commit("series", directory)
