@@ -22,6 +22,7 @@ int write_main(int argc, char **argv);
 int pollfile_main(int argc, char **argv);
 int cpuload_main(int argc, char **argv);
 int memload_main(int argc, char **argv);
+int readpass_main(int argc, char **argv);
 int resize_main(int argc, char **argv);
 
 uint64_t now_us(void);

@@ -15,6 +15,7 @@ static const struct tool {
 	{ "cpuload", cpuload_main },
 	{ "memload", memload_main },
 	{ "pollfile", pollfile_main },
+	{ "readpass", readpass_main },
 	{ "resize", resize_main },
 	{ "write", write_main },
 };

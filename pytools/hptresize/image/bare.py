@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The bare guest: no kernel, one program that makes hypercalls when told to."""
+"""Bare guests: no kernel, one program that makes hypercalls when told to."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ _FLAGS = (
 )
 
 
-def build_bare(out: Path) -> Path:
-    """Build the bare guest, an ELF file for QEMU's -kernel.
+def build_bare(out: Path, program: str = "bare.c") -> Path:
+    """Build a bare guest, an ELF file for QEMU's -kernel.
 
     :param out: the file to make; made whole or not at all.
+    :param program: which one, a source file in BARE_DIR.
     :returns: ``out``.
     :raises ToolMissing: no big-endian cross compiler.
     :raises BuildError: it failed.
@@ -33,7 +34,7 @@ def build_bare(out: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
         made = Path(scratch) / "bare"
         # The first instruction of the first file is the entry.
-        argv = [compiler_for("be"), *_FLAGS, "-o", str(made), "start.S", "bare.c"]
+        argv = [compiler_for("be"), *_FLAGS, "-o", str(made), "start.S", program]
         run_tool(argv, cwd=BARE_DIR, what="compile the bare guest")
         made.rename(out)
     return out

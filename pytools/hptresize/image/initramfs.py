@@ -44,7 +44,7 @@ GUEST_FLAGS = (
     # Nothing of the build machine may end up in the program.
     "-Wl,--build-id=none",
 )
-TOOLS = ("cat", "child", "cpuload", "memload", "pollfile", "resize", "write")
+TOOLS = ("cat", "child", "cpuload", "memload", "pollfile", "readpass", "resize", "write")
 
 # The mount points belong into the archive: a kexec'd kernel, or one without
 # devtmpfs, finds only what is in it.

@@ -75,6 +75,11 @@ class BareGuest:
     ) -> None:
         self._qemu.close()
 
+    @property
+    def qemu_pid(self) -> int:
+        """Process id of QEMU."""
+        return self._qemu.pid
+
     def hcall(self, number: int, *arguments: int, timeout: float = 60.0) -> Answer:
         """Make a hypercall.
 

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the bare guest measures: the hypercalls alone, no kernel around them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hptresize.errors import MachineError
+from hptresize.hpt import GROUP_BYTES_ORDER
+from hptresize.machine import BareGuest, MachineConfig
+
+from .payload import BenchGuest
+from .plan import DELAY_PROPERTY, Contestant, Parts, Plan
+
+Record = Callable[..., None]
+"""Takes metric, value and, by name, case and order of a sample."""
+
+# Longer than the measurement that needs a preparation under way.
+DELAY_FACTOR = 4
+CHURN_FIRST, CHURN_GROUPS = 1 << 22, 4096
+
+
+def bare_config(contestant: Contestant, parts: Parts, plan: Plan, *options: str) -> MachineConfig:
+    """Return the bare guest's machine."""
+    config = MachineConfig(contestant.qemu, parts.bench, None, memory=plan.memory)
+    return contestant.on(config, *options)
+
+
+def _resize(guest: BenchGuest, order: int, case: str, record: Record) -> None:
+    """Resize once and record all that can be told of it."""
+    before = guest.resident_mb()
+    prepared = guest.prepare(order)
+    after_prepare = guest.resident_mb()
+    committed = guest.commit(order)
+    after_commit = guest.resident_mb()
+    record("prepare_us", prepared.us, case=case, order=order)
+    record("commit_us", committed.us, case=case, order=order)
+    record("rss_prepare_mb", after_prepare - before, case=case, order=order)
+    record("rss_commit_mb", after_commit - before, case=case, order=order)
+    if (host := guest.host_commit_us()) is not None:
+        record("host_commit_us", host, case=case, order=order)
+
+
+def measure_curve(contestant: Contestant, parts: Parts, plan: Plan, record: Record) -> None:
+    """Measure COMMIT at every size of the table, always with the same few bolted entries."""
+    with BareGuest(bare_config(contestant, parts, plan)) as bare:
+        guest = BenchGuest(bare)
+        start = plan.low - 1
+        guest.prepare(start)
+        guest.commit(start)
+        guest.fill(0, plan.few_now, start, bolted=True)
+        for order in range(plan.low, plan.top + 1):
+            _resize(guest, order, "few", record)
+        if guest.present(0, plan.few_now, plan.top) != plan.few_now:
+            raise MachineError("bolted entries were lost")
+
+
+def measure_many(contestant: Contestant, parts: Parts, plan: Plan, record: Record) -> None:
+    """Measure the largest COMMIT with many bolted entries, and what it loses of the others."""
+    with BareGuest(bare_config(contestant, parts, plan)) as bare:
+        guest = BenchGuest(bare)
+        before = plan.top - 1
+        # In groups of their own, of which the new table has one more bit.
+        others = plan.many_now + (1 << (before - GROUP_BYTES_ORDER))
+        guest.fill(0, plan.many_now, before, bolted=True)
+        guest.fill(others, plan.others_now, before, bolted=False)
+        if guest.present(others, plan.others_now, before) != plan.others_now:
+            raise MachineError("entries are not where they were put")
+        _resize(guest, plan.top, "many", record)
+        if guest.present(0, plan.many_now, plan.top) != plan.many_now:
+            raise MachineError("bolted entries were lost")
+        lost = plan.others_now - guest.present(others, plan.others_now, plan.top)
+        record("lost_percent", 100 * lost / plan.others_now, order=plan.top)
+
+
+def measure_churn(contestant: Contestant, parts: Parts, plan: Plan, record: Record) -> None:
+    """Measure inserts and removes beside a preparation, after it, and without one."""
+    options = []
+    if DELAY_PROPERTY in contestant.properties:
+        options.append(f"{DELAY_PROPERTY}={plan.churn_ms * DELAY_FACTOR}")
+    with BareGuest(bare_config(contestant, parts, plan, *options)) as bare:
+        guest = BenchGuest(bare)
+        order = plan.top - 1
+        guest.fill(0, plan.few_now, order, bolted=True)
+
+        def rate() -> float:
+            return guest.churn(CHURN_FIRST, CHURN_GROUPS, order, plan.churn_ms)
+
+        rate()  # QEMU translates the loop now
+        first = rate()
+        guest.prepare_once(plan.top)
+        beside = rate()
+        under_way = guest.prepare_once(plan.top)
+        guest.prepare(plan.top)
+        ready = rate()
+        if guest.prepare_once(0):
+            raise MachineError("a preparation cannot be cancelled")
+        # Before and after, so that a drift of the machine cancels.
+        alone = (first + rate()) / 2
+        record("churn_per_s", alone, case="alone")
+        record("churn_percent", 100 * ready / alone, case="ready")
+        if under_way:
+            record("churn_percent", 100 * beside / alone, case="preparing")

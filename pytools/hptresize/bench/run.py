@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run all of it: round by round, and within a round one mode right after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+
+from hptresize import ui
+from hptresize.errors import MachineError
+
+from . import bare, linux
+from .bare import Record
+from .plan import Contestant, Parts, Plan, contestants, describe_host
+from .results import Results, Sample
+
+log = logging.getLogger(__name__)
+
+Measurement = Callable[[Contestant, Parts, Plan, Record], None]
+
+
+def measurements(plan: Plan) -> dict[str, Measurement]:
+    """Return what is to be measured, by a name for people."""
+    found: dict[str, Measurement] = {
+        "COMMIT against table size": bare.measure_curve,
+        "COMMIT with many bolted entries": bare.measure_many,
+        "inserts and removes": bare.measure_churn,
+        "Linux guest": linux.measure_linux,
+    }
+    if plan.large_pages:
+        found["Linux guest with 16 MB pages"] = linux.measure_large_pages
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    round: int
+    what: str
+    measure: Measurement
+    contestant: Contestant
+
+    def __str__(self) -> str:
+        return f"round {self.round + 1}, {self.what}, {self.contestant.mode}"
+
+
+def run(parts: Parts, plan: Plan) -> Results:
+    """Measure everything.
+
+    :returns: the samples; what failed is in ``problems`` and the rest goes on.
+    :raises QemuStartError: one of the QEMUs does not start at all.
+    """
+    begin = time.monotonic()
+    results = Results(host=describe_host(), options=dataclasses.asdict(plan))
+    found = contestants(parts, results)
+    tasks = [
+        _Task(number, what, measure, one)
+        for number in range(plan.rounds)
+        for what, measure in measurements(plan).items()
+        for one in found
+    ]
+    with ui.step(f"measure {', '.join(one.mode for one in found)}") as step:
+        for done, task in enumerate(tasks):
+            step.update(done, len(tasks), str(task))
+            _do(task, results, parts, plan)
+    results.seconds = time.monotonic() - begin
+    return results
+
+
+def _do(task: _Task, results: Results, parts: Parts, plan: Plan) -> None:
+    mode = task.contestant.mode
+
+    def record(metric: str, value: float, *, case: str = "", order: int | None = None) -> None:
+        sample = Sample(metric, mode, task.round, float(value), case, order)
+        log.debug("bench: %s", sample)
+        results.samples.append(sample)
+
+    try:
+        task.measure(task.contestant, parts, plan, record)
+    except MachineError as err:
+        log.warning("bench: %s: %s", task, err)
+        results.problems.append(f"{task}: {err}")
