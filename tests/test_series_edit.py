@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Work on a series: a work tree with its commits, written back as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hptresize import cli, config, series, sources
+from hptresize import git as gitcmd
+from hptresize.cache import Cache
+from hptresize.git import git
+
+FILES = ("Kbuild", "arch/powerpc/Kconfig", "arch/powerpc/platforms/pseries/Kconfig", "init/main.c")
+
+
+@pytest.fixture
+def patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel tree in small, with a series of one patch on it."""
+    root = tmp_path / "linux"
+    for name in FILES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{name}\n")
+    (root / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 7\n")
+    monkeypatch.setenv("HPTRESIZE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Cache, "need", lambda *args: None)
+    tree = sources.resolve(Cache(), "kernel", str(root))
+    (tree.path / "init/main.c").write_text("init/main.c\nmore\n")
+    tip = gitcmd.commit_all(tree.path, "main: say more\n\nIt said too little.")
+    where = tmp_path / "patches"
+    where.mkdir()
+    (where / "cover.txt").write_text("say more\n\nMuch more.\n")
+    series.refresh(tree.path, "refs/tags/stock", tip, where)
+    monkeypatch.setattr(config, "kernel_patches", lambda: where)
+    return where
+
+
+def run(patches: Path, *words: str) -> int:
+    return cli.main(["series", *words, "kernel", "--kernel-source", str(patches.parent / "linux")])
+
+
+def test_edit_and_refresh(patches: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(patches, "edit") == 0
+    where = Path(capfd.readouterr().out.splitlines()[-1])
+    assert (where / "init/main.c").read_text() == "init/main.c\nmore\n"
+    assert git(where, "log", "--format=%s", "base..HEAD") == "main: say more"
+
+    (where / "init/main.c").write_text("init/main.c\nmost\n")
+    git(where, "commit", "--quiet", "--all", "--amend", "--no-edit")
+    assert run(patches, "refresh", "--check") == 1
+    assert "0001-main-say-more.patch" in capfd.readouterr().err
+    assert run(patches, "refresh") == 0
+    assert "+most" in (patches / "0001-main-say-more.patch").read_text()
+    assert run(patches, "refresh", "--check") == 0
+
+
+def test_work_is_not_thrown_away_unasked(patches: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(patches, "edit") == 0
+    assert run(patches, "edit") == 2
+    assert "exists already" in capfd.readouterr().err
+    assert cli.main(["clean", "--all"]) == 2
+    assert "series drop kernel" in capfd.readouterr().err
+    assert run(patches, "drop") == 0
+    assert cli.main(["clean", "--all"]) == 0
+
+
+def test_show(patches: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["series", "show", "kernel"]) == 0
+    said = capfd.readouterr().out
+    assert said == "0001-main-say-more.patch: main: say more\n    init/main.c\n"
