@@ -147,6 +147,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, number: signal.Signals, sta
     finally:
         process.kill()
     assert process.returncode == status
+    assert said.splitlines()[-1].startswith("hptresize: error: ")
     assert "Traceback" not in said
     assert len(pids) == 2
     for pid in pids:

@@ -301,7 +301,9 @@ class AptRoot:
             return
         self._prepare()
         try:
-            self._apt(["update"], f"fetch package lists of {self.suite} ({self.arch})")
+            # Without the option a mirror that cannot be reached is no error to apt.
+            strict = ["-o", "APT::Update::Error-Mode=any"]
+            self._apt([*strict, "update"], f"fetch package lists of {self.suite} ({self.arch})")
         except FetchError as err:
             # One pocket may be in the middle of a mirror's sync; the release itself is enough.
             if not list((self.root / "lists").glob(f"*_dists_{self.suite}_main_*")):

@@ -24,6 +24,7 @@ from rich.table import Table
 from . import config, demo, doctor, series, toolchain, ui
 from . import git as gitcmd
 from .baseline import Kind
+from .bench.command import bench
 from .builds import Builder
 from .cache import GIGA, Cache
 from .errors import HptResizeError, MachineError, UsageError
@@ -273,6 +274,9 @@ def demo_command(
         raise MachineError("; ".join(done.problems), log=report / "console.log")
 
 
+cli.add_command(bench)
+
+
 @cli.command("doctor")
 @click.option("--network", is_flag=True, help="Ask Debian's mirror, too.")
 @click.pass_obj
@@ -433,6 +437,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return leave.exit_code
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED)
+    except SystemExit as leave:
+        return _fail("terminated by a signal", leave.code if isinstance(leave.code, int) else 1)
     except BrokenPipeError:
         # The reader of our output has gone; Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
