@@ -137,3 +137,7 @@ class ResizeRefused(CommandFailed):
     def __init__(self, what: str, *, status: int, errno_name: str, console: str = "") -> None:
         super().__init__(what, status=status, console=console)
         self.errno_name = errno_name
+
+
+class MigrationFailed(MachineError):
+    """A live migration did not come to its end; the guest runs on where it was."""

@@ -55,7 +55,7 @@ class Job:
     def __init__(self, agent: Agent, number: int, argv: tuple[str, ...]) -> None:
         self.argv = argv
         self.number = number
-        self._agent = agent
+        self.agent = agent
         self._out = bytearray()
         self._err = bytearray()
         self._read = 0  # how far line() has come in _out
@@ -98,7 +98,7 @@ class Job:
         :raises EOFError: it ended and there is no further line.
         :raises GuestHung, GuestPanicked, QemuDied: no line came.
         """
-        watch = self._agent.watch
+        watch = self.agent.watch
 
         def ready() -> bool:
             return b"\n" in self._out[self._read :] or not self.running
@@ -114,7 +114,7 @@ class Job:
 
     def kill(self, number: int = signal.SIGTERM) -> None:
         """Send a signal to the command and what it started (its process group)."""
-        self._agent.send(Frame(frame.SIGNAL, self.number, bytes((number,))))
+        self.agent.send(Frame(frame.SIGNAL, self.number, bytes((number,))))
 
     def wait(self, timeout: float = DEFAULT_TIMEOUT) -> CompletedCommand:
         """Wait for its end.
@@ -124,7 +124,7 @@ class Job:
         :raises GuestHung, GuestPanicked, QemuDied: it did not end.
         """
         what = f"the end of `{shlex.join(self.argv)}`"
-        self._agent.watch.wait(lambda: not self.running, timeout, what)
+        self.agent.watch.wait(lambda: not self.running, timeout, what)
         if self._lost or self._status is None:
             text = f"in the guest, `{shlex.join(self.argv)}` did not run: {self._lost}"
             raise CommandFailed(text, status=127)
@@ -197,6 +197,18 @@ class Agent:
         self.watch.wait(lambda: self.boots >= boots, timeout, "the guest's agent")
         if self._complaint:
             raise AgentError(self._complaint, hint="build the image anew")
+
+    def adopt(self, other: Agent) -> None:
+        """Go on with the guest of another machine, which was migrated to this one.
+
+        Its jobs come along, and so does a frame of which a part has come already.
+        """
+        with other.watch.changed, self.watch.update():
+            self.boots, self.release, self.machine = other.boots, other.release, other.machine
+            self._decoder, self._last = other._decoder, other._last
+            self._jobs, other._jobs = other._jobs, {}
+            for job in self._jobs.values():
+                job.agent = self
 
     def start(self, argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> Job:
         """Start a command.

@@ -62,6 +62,7 @@ class MachineConfig:
     :param machine_options: further ones, such as "ic-mode=xics".
     :param append: further words for the kernel's command line.
     :param firmware_dir: where QEMU finds its firmware; None: QEMU's own or the system's.
+    :param incoming: wait for a guest to be migrated in (see Machine.migrate_to).
     :param extra_args: further arguments for QEMU.
     :param run_dir: gets console.log and qemu.log; None: nothing is written.
     """
@@ -79,6 +80,7 @@ class MachineConfig:
     machine_options: tuple[str, ...] = ()
     append: str = ""
     firmware_dir: Path | None = None
+    incoming: bool = False
     extra_args: tuple[str, ...] = ()
     run_dir: Path | None = None
 
@@ -122,6 +124,7 @@ class MachineConfig:
             argv += ["-chardev", f"{monitor},id=monitor", "-mon", "chardev=monitor,mode=control"]
         argv += ["-kernel", str(self.kernel)]
         argv += [] if self.initrd is None else ["-initrd", str(self.initrd)]
+        argv += ["-incoming", "defer"] if self.incoming else []
         return [*argv, "-append", self._append(), *self.extra_args]
 
     def _hardware(self) -> list[str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import logging
 import re
+import tempfile
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from hptresize import elf
 from hptresize.errors import (
     MachineError,
+    MigrationFailed,
     QmpError,
     ResizeRefused,
     UsageError,
@@ -24,6 +27,8 @@ from .process import Qemu
 from .watch import Deadline, Watch, describe_exit
 
 log = logging.getLogger(__name__)
+
+DOWNTIME_MS = 2000
 
 HOOK = "/sys/kernel/mm/hpt/"
 HOOK_DEBUGFS = "/sys/kernel/debug/powerpc/hpt_order"
@@ -112,13 +117,17 @@ class Machine:
         self.shutdown(quick=error is not None)
 
     def start(self) -> None:
-        """Start QEMU and wait until the guest's agent is there."""
+        """Start QEMU and wait until the guest's agent is there.
+
+        A machine for a guest to be migrated in waits for none.
+        """
         self.config.validate()
         deadline = Deadline(self._start_timeout)
         self._qemu = Qemu(self.config, self._watch, self.console.feed, self.agent.feed)
         try:
             self._qemu.start(min(30.0, deadline.left))
-            self.agent.wait_ready(deadline.left)
+            if not self.config.incoming:
+                self.agent.wait_ready(deadline.left)
         except BaseException:
             self.shutdown(quick=True)
             raise
@@ -196,6 +205,73 @@ class Machine:
     def monitor(self, command_line: str) -> str:
         """Execute a command of QEMU's human monitor; returns the text it prints."""
         return str(self.qmp("human-monitor-command", command_line=command_line))
+
+    def wait_event(self, name: str, timeout: float = 30.0, **data: object) -> dict[str, Any]:
+        """Wait for an event of QEMU, one that has come already counts.
+
+        :param name: such as "MIGRATION".
+        :param timeout: seconds.
+        :param data: what its data must hold.
+        :returns: the data of the event.
+        :raises QemuDied, GuestPanicked, GuestHung: it did not come.
+        """
+        found: list[dict[str, Any]] = []
+
+        def came() -> bool:
+            for event in self._watch.events:
+                about = event.get("data", {})
+                if event["event"] == name and data.items() <= about.items():
+                    found.append(about)
+            return bool(found)
+
+        self._watch.wait(came, timeout, f"QEMU's event {name} {data or ''}".rstrip())
+        return found[0]
+
+    def migrate_to(
+        self, target: Machine, *, during: Callable[[], None] | None = None, timeout: float = 60.0
+    ) -> None:
+        """Migrate the running guest to another machine, live; its commands go on there.
+
+        This machine has ended afterwards.
+
+        :param target: a started machine whose configuration says ``incoming``.
+        :param during: called while the guest's memory is being sent.
+        :param timeout: seconds.
+        :raises MigrationFailed: the guest is still here, and runs.
+        :raises QemuDied, GuestPanicked, GuestHung: something else went wrong.
+        """
+        capabilities = [{"capability": "events", "state": True}]
+        self.qmp("migrate-set-capabilities", capabilities=capabilities)
+        # A guest that writes to its memory all the time has to be stopped for the rest.
+        self.qmp("migrate-set-parameters", downtime_limit=DOWNTIME_MS)
+        with tempfile.TemporaryDirectory(prefix="hptresize-") as name:
+            uri = f"unix:{name}/migrate"
+            target.qmp("migrate-incoming", uri=uri)
+            self._watch.events.clear()
+            self.qmp("migrate", uri=uri)
+            if during is not None:
+                self.wait_event("MIGRATION", timeout, status="active")
+                during()
+            self._wait_migrated(timeout)
+        target.wait_event("RESUME", timeout)
+        target.agent.adopt(self.agent)
+        # What is left here is a guest that must never run again.
+        self.qmp("quit")
+        self._running().wait_ended(timeout)
+
+    def _wait_migrated(self, timeout: float) -> None:
+        def ended() -> bool:
+            return any(
+                event["event"] == "MIGRATION" and event["data"]["status"] in ("completed", "failed")
+                for event in self._watch.events
+            )
+
+        self._watch.wait(ended, timeout, "the end of the migration")
+        if self.qmp("query-migrate")["status"] != "completed":
+            said = self.qemu_stderr.strip().splitlines()
+            raise MigrationFailed(
+                "the migration failed: " + (said[-1] if said else "no reason given")
+            )
 
     # The hash page table
 

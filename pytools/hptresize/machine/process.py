@@ -71,6 +71,7 @@ class Qemu:
         self._open: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: QMPClient | None = None
+        self._listener: asyncio.Task[None] | None = None
         self._unsent = bytearray()
         self._stderr = self._stderr_file()
         self._loop = asyncio.new_event_loop()
@@ -227,7 +228,14 @@ class Qemu:
         if self._qmp is None:
             self._qmp = QMPClient(_QMP_NAME)
             await self._qmp.connect(self._ours["monitor"])
+            self._listener = asyncio.create_task(self._listen(self._qmp))
         return await self._qmp.execute(command, arguments or None)
+
+    async def _listen(self, qmp: QMPClient) -> None:
+        """Keep the events that QEMU sends, for whoever awaits one."""
+        async for event in qmp.events:
+            with self._watch.update():
+                self._watch.events.append(dict(event))
 
     def _call(self, work: Coroutine[Any, Any, T], timeout: float, what: str) -> T:
         """Run a coroutine in our thread and give back what it returns."""
@@ -283,6 +291,8 @@ class Qemu:
         for name in self._open:
             self._loop.remove_reader(self._ours[name])
         self._loop.remove_writer(self._ours["channel"])
+        if self._listener is not None:
+            self._listener.cancel()
         if self._qmp is not None:
             with contextlib.suppress(QMPError, EOFError, OSError):
                 await self._qmp.disconnect()

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hptresize.errors import GuestHung, GuestPanicked, MachineError, QemuDied, QemuStartError
 
@@ -33,6 +34,7 @@ class Watch:
         self.qemu_exit: int | None = None
         self.qemu_stderr: Callable[[], str] = str
         self.started = False
+        self.events: list[dict[str, Any]] = []
         self.powering_off = False
         self.log: Path | None = None
 
