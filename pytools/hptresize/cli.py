@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from . import config, demo, doctor, series, toolchain, ui
+from . import config, conformance, demo, doctor, series, toolchain, ui
 from . import git as gitcmd
 from .baseline import Kind
 from .bench.command import bench
@@ -275,6 +275,7 @@ def demo_command(
 
 
 cli.add_command(bench)
+cli.add_command(conformance.command)
 
 
 @cli.command("doctor")

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Several processors at once: walks, stores and calls while the table changes. */
+#include "table.h"
+
+#define RUN_US	700000
+
+static void begin(void)
+{
+	fresh();
+	mmu_prepare_memory();
+	on_others(mmu_on_this_cpu);
+	wait_others();
+	fill(&(struct recipe){ K4, S256M, .bolted = true, .reachable = true }, 64);
+	fill(&(struct recipe){ K64, S1T, .bolted = true, .reachable = true }, 64);
+}
+
+/* Pages without an entry are walked each time, as no TLB remembers them. */
+static void walk(void)
+{
+	while (!asked_to_stop()) {
+		for (int i = 0; i < 50; i++) {
+			u64 value, dsisr = load_translated(unmapped_ea(), &value);
+
+			CHECK(dsisr == FAULT_NO_ENTRY, "no entry, but DSISR is 0x%x", dsisr);
+		}
+		CHECK(!access(&entries[random_number() % n_entries]),
+		      "a bolted entry does not translate for a moment");
+	}
+}
+
+static void resize_for(u64 microseconds)
+{
+	u64 end = now_us() + microseconds;
+
+	for (u64 i = 0; now_us() < end && !asked_to_stop(); i++) {
+		long ret = resize(0, i % 2 ? LOW_ORDER : start_order - 2 + random_number() % 4);
+
+		CHECK(ret == H_SUCCESS, "resize gave %s", result_name(ret));
+	}
+	ask_to_stop();
+}
+
+static void walk_while_resizing(void)
+{
+	begin();
+	on_others(walk);
+	resize_for(RUN_US);
+	wait_others();
+	for (int i = 0; i < n_entries; i++)
+		if (entries[i].alive)
+			entries[i].r |= R_R;
+	/* R may or may not be set by now: set it in the table. */
+	for (int i = 0; i < n_entries; i++)
+		access(&entries[i]);
+	if (order > 21)
+		CHECK_RESULT(resize(0, 20), H_SUCCESS, "resize");
+	check_table(false);
+}
+
+void smp_walk_while_resizing(void)
+{
+	walk_while_resizing();
+}
+
+void smp_walk_while_resizing_four(void)
+{
+	walk_while_resizing();
+}
+
+/* The others do not know the size of the table: any place, any answer. */
+static void store_anywhere(void)
+{
+	while (!asked_to_stop()) {
+		u64 ptex = random_number() & (groups_of(start_order + 2) * 8 - 1);
+		u64 v = random_number() << 20 | V_VALID;
+		long ret = enter_at(ptex, v & ~V_BOLTED & ~V_LARGE, 0x20000000 | R_M);
+
+		CHECK(ret == H_SUCCESS || ret == H_PARAMETER || ret == H_PTEG_FULL,
+		      "H_ENTER gave %s", result_name(ret));
+		hcall(H_REMOVE, 0, ptex, 0, 0);
+		hcall(H_PROTECT, 0, random_number() & (groups_of(start_order) * 8 - 1), 0, 0);
+		hcall(H_READ, H_READ_4, ptex, 0, 0);
+	}
+}
+
+void smp_stores_while_resizing(void)
+{
+	begin();
+	on_others(store_anywhere);
+	resize_for(RUN_US / 2);
+	wait_others();
+	sweep();
+}
+
+/* All prepare and cancel; nobody commits: the table stays as it is. */
+static void prepare_and_cancel(void)
+{
+	for (int i = 0; i < 200 && !asked_to_stop(); i++) {
+		long ret = prepare(0, random_number() % 3 ? 18 + random_number() % 6 : 0);
+
+		CHECK(ret == H_SUCCESS || is_long_busy(ret), "PREPARE gave %s", result_name(ret));
+	}
+}
+
+void smp_all_prepare(void)
+{
+	begin();
+	on_others(prepare_and_cancel);
+	prepare_and_cancel();
+	wait_others();
+	CHECK_RESULT(prepare(0, 0), H_SUCCESS, "cancel");
+	check_table(true);
+	resize_and_check(20);
+}
+
+/* All commit one preparation: one of them does it. */
+static u64 winners;
+
+static void try_commit(void)
+{
+	long ret = commit(0, 20);
+
+	CHECK(ret == H_SUCCESS || ret == H_CLOSED, "COMMIT gave %s", result_name(ret));
+	if (ret == H_SUCCESS)
+		__atomic_fetch_add(&winners, 1, __ATOMIC_SEQ_CST);
+}
+
+void smp_one_commit_wins(void)
+{
+	for (int i = 0; i < 20; i++) {
+		begin();
+		winners = 0;
+		CHECK_RESULT(prepare_wait(0, 20), H_SUCCESS, "PREPARE");
+		on_others(try_commit);
+		try_commit();
+		wait_others();
+		CHECK(winners == 1, "%u CPUs committed the same preparation", winners);
+		now_has_order(20);
+		check_table(mirror);
+	}
+}
