@@ -7,12 +7,14 @@ BIN := $(VENV)/bin
 JOBS ?=
 HPTRESIZE := $(BIN)/hptresize $(if $(JOBS),-j$(JOBS))
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
-.PHONY: help setup demo check lint test clean
+.PHONY: help setup demo bench check lint test clean
 
 help:
 	@echo 'make demo   set up, build all, boot a guest and resize its hash page table live'
 	@echo 'make check  set up, build all, run the linters and all tests'
+	@echo 'make bench  set up, build all, measure our QEMU against mainline (BENCH_ARGS="--quick")'
 	@echo 'make lint   set up, run ruff and mypy'
 	@echo 'make test   set up, build all, run the tests (PYTEST_ARGS="-k name")'
 	@echo 'make setup  set up only: Debian packages and .venv'
@@ -23,6 +25,9 @@ setup:
 
 demo: setup
 	@$(HPTRESIZE) demo
+
+bench: setup
+	@$(HPTRESIZE) bench $(BENCH_ARGS)
 
 check: lint test
 

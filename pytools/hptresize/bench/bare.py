@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from hptresize.errors import MachineError
@@ -15,8 +16,12 @@ from .plan import DELAY_PROPERTY, Contestant, Parts, Plan
 Record = Callable[..., None]
 """Takes metric, value and, by name, case and order of a sample."""
 
-# Longer than the measurement that needs a preparation under way.
-DELAY_FACTOR = 4
+# A preparation that is to last is kept from being ready so many times a slice.
+DELAY_FACTOR = 3
+CHURN_SLICES = 10
+# Freed memory goes when RCU says so: no event tells, so the size is polled.
+SETTLE_S, SETTLE_POLL_S = 2.0, 0.05
+SETTLED_POLLS = 4
 CHURN_FIRST, CHURN_GROUPS = 1 << 22, 4096
 
 
@@ -26,19 +31,42 @@ def bare_config(contestant: Contestant, parts: Parts, plan: Plan, *options: str)
     return contestant.on(config, *options)
 
 
-def _resize(guest: BenchGuest, order: int, case: str, record: Record) -> None:
-    """Resize once and record all that can be told of it."""
+def _resize(guest: BenchGuest, order: int, case: str, record: Record, *, settle: bool) -> None:
+    """Resize once and record all that can be told of it.
+
+    :param settle: wait for what is freed afterwards, too.
+    """
+
+    def note(metric: str, value: float) -> None:
+        record(metric, value, case=case, order=order)
+
     before = guest.resident_mb()
     prepared = guest.prepare(order)
     after_prepare = guest.resident_mb()
     committed = guest.commit(order)
     after_commit = guest.resident_mb()
-    record("prepare_us", prepared.us, case=case, order=order)
-    record("commit_us", committed.us, case=case, order=order)
-    record("rss_prepare_mb", after_prepare - before, case=case, order=order)
-    record("rss_commit_mb", after_commit - before, case=case, order=order)
+    note("prepare_us", prepared.us)
+    note("commit_us", committed.us)
+    note("rss_prepare_mb", after_prepare - before)
+    note("rss_commit_mb", after_commit - before)
+    if settle:
+        settled = _settled_mb(guest)
+        note("rss_settled_mb", settled - before)
+        note("freed_later_mb", after_commit - settled)
     if (host := guest.host_commit_us()) is not None:
-        record("host_commit_us", host, case=case, order=order)
+        note("host_commit_us", host)
+
+
+def _settled_mb(guest: BenchGuest) -> float:
+    """Wait until QEMU's memory stays what it is; returns megabytes."""
+    deadline = time.monotonic() + SETTLE_S
+    known, same = guest.resident_mb(), 0
+    while same < SETTLED_POLLS and time.monotonic() < deadline:
+        time.sleep(SETTLE_POLL_S)
+        now = guest.resident_mb()
+        same = same + 1 if abs(now - known) < 0.5 else 0
+        known = now
+    return known
 
 
 def measure_curve(contestant: Contestant, parts: Parts, plan: Plan, record: Record) -> None:
@@ -50,7 +78,7 @@ def measure_curve(contestant: Contestant, parts: Parts, plan: Plan, record: Reco
         guest.commit(start)
         guest.fill(0, plan.few_now, start, bolted=True)
         for order in range(plan.low, plan.top + 1):
-            _resize(guest, order, "few", record)
+            _resize(guest, order, "few", record, settle=order == plan.top)
         if guest.present(0, plan.few_now, plan.top) != plan.few_now:
             raise MachineError("bolted entries were lost")
 
@@ -66,7 +94,7 @@ def measure_many(contestant: Contestant, parts: Parts, plan: Plan, record: Recor
         guest.fill(others, plan.others_now, before, bolted=False)
         if guest.present(others, plan.others_now, before) != plan.others_now:
             raise MachineError("entries are not where they were put")
-        _resize(guest, plan.top, "many", record)
+        _resize(guest, plan.top, "many", record, settle=True)
         if guest.present(0, plan.many_now, plan.top) != plan.many_now:
             raise MachineError("bolted entries were lost")
         lost = plan.others_now - guest.present(others, plan.others_now, plan.top)
@@ -74,30 +102,32 @@ def measure_many(contestant: Contestant, parts: Parts, plan: Plan, record: Recor
 
 
 def measure_churn(contestant: Contestant, parts: Parts, plan: Plan, record: Record) -> None:
-    """Measure inserts and removes beside a preparation, after it, and without one."""
-    options = []
-    if DELAY_PROPERTY in contestant.properties:
-        options.append(f"{DELAY_PROPERTY}={plan.churn_ms * DELAY_FACTOR}")
+    """Measure inserts and removes beside a preparation, after it, and without one.
+
+    Short slices in turn, so that a drift of the machine cancels. A preparation lasts
+    only where it can be delayed; the others tell the rate without one.
+    """
+    slice_ms = max(1, plan.churn_ms // CHURN_SLICES)
+    can_delay = DELAY_PROPERTY in contestant.properties
+    options = [f"{DELAY_PROPERTY}={slice_ms * DELAY_FACTOR}"] if can_delay else []
     with BareGuest(bare_config(contestant, parts, plan, *options)) as bare:
         guest = BenchGuest(bare)
         order = plan.top - 1
         guest.fill(0, plan.few_now, order, bolted=True)
 
         def rate() -> float:
-            return guest.churn(CHURN_FIRST, CHURN_GROUPS, order, plan.churn_ms)
+            return guest.churn(CHURN_FIRST, CHURN_GROUPS, order, slice_ms)
 
         rate()  # QEMU translates the loop now
-        first = rate()
-        guest.prepare_once(plan.top)
-        beside = rate()
-        under_way = guest.prepare_once(plan.top)
-        guest.prepare(plan.top)
-        ready = rate()
-        if guest.prepare_once(0):
-            raise MachineError("a preparation cannot be cancelled")
-        # Before and after, so that a drift of the machine cancels.
-        alone = (first + rate()) / 2
-        record("churn_per_s", alone, case="alone")
-        record("churn_percent", 100 * ready / alone, case="ready")
-        if under_way:
-            record("churn_percent", 100 * beside / alone, case="preparing")
+        for _ in range(CHURN_SLICES):
+            alone = rate()
+            record("churn_per_s", alone, case="alone")
+            if not can_delay:
+                continue
+            guest.prepare_once(plan.top)
+            beside = rate()
+            if guest.prepare_once(plan.top):
+                record("churn_percent", 100 * beside / alone, case="preparing")
+            guest.prepare(plan.top)
+            record("churn_percent", 100 * rate() / alone, case="ready")
+            guest.prepare_once(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,11 @@ class Plan:
     def few_now(self) -> int:
         """``few``, or as many groups as the smallest table in use has."""
         return min(self.few, 1 << (self.low - 1 - 7))
+
+    def as_options(self) -> dict[str, Any]:
+        """Return it for the results, with the numbers of entries that are really used."""
+        now = {"few": self.few_now, "many": self.many_now, "others": self.others_now}
+        return asdict(self) | now | {"memory": self.memory}
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def run(parts: Parts, plan: Plan) -> Results:
     :raises QemuStartError: one of the QEMUs does not start at all.
     """
     begin = time.monotonic()
-    results = Results(host=describe_host(), options=dataclasses.asdict(plan))
+    results = Results(host=describe_host(), options=plan.as_options())
     found = contestants(parts, results)
     tasks = [
         _Task(number, what, measure, one)
