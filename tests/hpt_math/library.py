@@ -20,12 +20,14 @@ SOURCE = "hw/ppc/spapr_hpt_math.c"
 HEADER = "include/hw/ppc/spapr_hpt_math.h"
 
 
-def extract(into: Path) -> None:
-    """Apply the parts of the host series that concern the arithmetic."""
+def extract(into: Path, *paths: str) -> None:
+    """Apply what the host series says of some of QEMU's files, by default the arithmetic."""
+    paths = paths or (SOURCE, HEADER)
     for patch in sorted((REPO / "qemu-patches").glob("0*.patch")):
-        if f"b/{SOURCE}" in (text := patch.read_text()) or f"b/{HEADER}" in text:
+        text = patch.read_text()
+        if any(f" b/{path}\n" in text for path in paths):
             subprocess.run(
-                ["git", "apply", f"--include={SOURCE}", f"--include={HEADER}", str(patch)],
+                ["git", "apply", *(f"--include={path}" for path in paths), str(patch)],
                 cwd=into,
                 check=True,
             )
