@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What guest and host agree on besides the size: flags, and what CAS says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hptresize import elf
+from hptresize.demo import MemoryLoad
+from hptresize.machine import MachineConfig
+from hptresize.pytest_plugin import Boot
+
+pytestmark = pytest.mark.boot
+
+# 1 GB in 64K pages is 16384 bolted entries: half of the slots of order 19.
+START, SMALLEST = 23, 19
+
+
+@pytest.fixture(autouse=True)
+def with_the_flag(hpt_config: MachineConfig) -> None:
+    if not elf.has_symbol(hpt_config.kernel, "hash__bolted_slots_moved"):
+        pytest.skip(f"{hpt_config.kernel} passes no flags")
+
+
+@pytest.mark.parametrize("mode", ["mirror", "rehash"])
+def test_bolted_entries_may_move(boot: Boot, mode: str) -> None:
+    """With the flag a table shrinks to where mainline says ENOSPC, and grows again."""
+    machine = boot(memory="1G", cpus=2, machine_options=(f"hpt-resize-mode={mode}",))
+    load = MemoryLoad(machine, megabytes=32, threads=2)
+    for order in (22, 21, 20, SMALLEST, 24, SMALLEST, START):
+        assert machine.resize(order).agreed
+        load.wait_passes(1)
+    load.finish()
+    assert load.wrong == 0
+
+
+def test_a_hypervisor_that_does_not_know_the_flag(boot: Boot) -> None:
+    """Stock QEMU says H_PARAMETER; the guest goes on without the flag."""
+    stock = shutil.which("qemu-system-ppc64")
+    if stock is None:
+        pytest.skip("no qemu-system-ppc64 is installed")
+    machine = boot(qemu=Path(stock), memory="1G", cpus=2)
+    machine.resize(22)
+    assert machine.try_resize(SMALLEST).errno_name == "ENOSPC"
+    assert machine.memory_symbol("hpt_resize_flags") == 0
+    machine.resize(24)
