@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import platform
 import re
 import time
@@ -21,6 +22,8 @@ from rich.table import Table
 from . import ui
 from .errors import MachineError
 from .machine import Job, Machine, MachineConfig
+
+log = logging.getLogger(__name__)
 
 # A guest of 2 GB starts with order 24 (RAM / 128); twice that is the most QEMU grants.
 ORDERS = (25, 24, 23, 22, 25, 23, 24, 22, 24)
@@ -178,11 +181,19 @@ class MemoryLoad:
         return self.passes - start
 
     def finish(self) -> None:
-        """End it; its last word counts too."""
+        """End it; its last word counts too.
+
+        :raises MachineError: it has no last word.
+        """
         self.job.kill()
         done = self.job.wait(60.0)
-        match = re.search(r"^done passes \d+ wrong (\d+)", done.stdout.decode(), re.MULTILINE)
-        self.wrong = max(self.wrong, int(match[1]) if match is not None else 1)
+        match = re.search(r"^done passes \d+ wrong (\d+)", done.text, re.MULTILINE)
+        if match is None:
+            said = (done.stderr or done.stdout).decode(errors="replace").strip()[-300:]
+            raise MachineError(f"the memory check ended with status {done.status}: {said}")
+        self.wrong = max(self.wrong, int(match[1]))
+        if self.wrong:
+            log.error("memory was wrong: %s", done.stderr.decode(errors="replace").strip())
 
 
 def run(
