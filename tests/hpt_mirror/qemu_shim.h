@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the hash page table code of the host series takes from QEMU, for a
+ * build without QEMU. Each header that the code includes and that is not of
+ * the series itself becomes one line that includes this file: see library.py.
+ *
+ * Two builds differ in shim.c:
+ *  - SHIM_STEPPED: one thread. The copier is a coroutine that the driver
+ *    resumes, and SHIM_WINDOW() lets the driver run other operations at the
+ *    points inside of spapr_hpt_set_rc() where another CPU could.
+ *  - otherwise: real threads, mutexes, and an RCU of one counter a thread.
+ */
+#ifndef HPT_MIRROR_QEMU_SHIM_H
+#define HPT_MIRROR_QEMU_SHIM_H
+
+#include <assert.h>
+#include <endian.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* osdep.h, units.h, cutils.h, glib */
+#define ARRAY_SIZE(x)           (sizeof(x) / sizeof((x)[0]))
+#define DIV_ROUND_UP(n, d)      (((n) + (d) - 1) / (d))
+#define MIN(a, b)               ((a) < (b) ? (a) : (b))
+#define MAX(a, b)               ((a) > (b) ? (a) : (b))
+#define MiB                     (INT64_C(1) << 20)
+#define container_of(p, t, m)   ((t *)((char *)(p) - offsetof(t, m)))
+#define g_assert(x)             assert(x)
+#define g_str_equal(a, b)       (!strcmp(a, b))
+#define type_init(f)                                                    \
+    __attribute__((constructor)) static void shim_init_##f(void) { f(); }
+
+void *shim_alloc(size_t size, bool may_fail);
+void shim_free(void *p);
+
+#define g_new0(t, n)            ((t *)shim_alloc(sizeof(t) * (n), false))
+#define g_try_new0(t, n)        ((t *)shim_alloc(sizeof(t) * (n), true))
+#define g_try_malloc0(n)        shim_alloc(n, true)
+#define g_free(p)               shim_free(p)
+
+/* memalign.h, and what allocates guest RAM */
+#define qemu_anon_ram_alloc(size, align, shared, noreserve)             \
+    shim_alloc(size, true)
+#define qemu_anon_ram_free(p, size)     shim_free(p)
+#define qemu_try_memalign(align, size)  shim_alloc(size, true)
+#define qemu_vfree(p)                   shim_free(p)
+
+/* bswap.h, atomic.h */
+#define be64_to_cpu(x)          be64toh(x)
+#define cpu_to_be64(x)          htobe64(x)
+
+#define qatomic_read(p)         __atomic_load_n(p, __ATOMIC_RELAXED)
+#define qatomic_set(p, v)       __atomic_store_n(p, v, __ATOMIC_RELAXED)
+#define qatomic_load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define qatomic_store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define qatomic_rcu_read(p)     __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define qatomic_rcu_set(p, v)   __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define qatomic_inc(p)          ((void)__atomic_fetch_add(p, 1, __ATOMIC_SEQ_CST))
+#define qatomic_dec(p)          ((void)__atomic_fetch_sub(p, 1, __ATOMIC_SEQ_CST))
+#define qatomic_or(p, v)        ((void)__atomic_fetch_or(p, v, __ATOMIC_SEQ_CST))
+#define qatomic_cmpxchg(p, old, new) ({                                 \
+    __typeof__(*(p)) shim_old = (old);                                  \
+    __atomic_compare_exchange_n(p, &shim_old, new, false,               \
+                                __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);    \
+    shim_old;                                                           \
+})
+
+/* Where another CPU may do something; only the stepped build makes use of it */
+enum { WINDOW_MARKED, WINDOW_LOCK, WINDOW_REPEATED, WINDOWS };
+#ifdef SHIM_STEPPED
+void shim_window(int which);
+#define SHIM_WINDOW(which)      shim_window(which)
+#else
+#define SHIM_WINDOW(which)      ((void)0)
+#endif
+
+#define smp_mb()                __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define smp_wmb()               __atomic_thread_fence(__ATOMIC_RELEASE)
+#define smp_mb__after_rmw()     ({ smp_mb(); SHIM_WINDOW(WINDOW_MARKED); })
+#define smp_rmb() ({                                                    \
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);                            \
+    SHIM_WINDOW(WINDOW_REPEATED);                                       \
+})
+
+/* bitmap.h, bitops.h: plain reads where QEMU has plain reads */
+#define BITS_PER_LONG           (sizeof(unsigned long) * CHAR_BIT)
+#define ctzl(x)                 __builtin_ctzl(x)
+
+static inline unsigned long *bitmap_try_new(long n)
+{
+    return g_try_new0(unsigned long, DIV_ROUND_UP(n, BITS_PER_LONG));
+}
+
+static inline int test_bit(long n, const unsigned long *bits)
+{
+    return 1UL & (bits[n / BITS_PER_LONG] >> (n % BITS_PER_LONG));
+}
+
+static inline void set_bit_atomic(long n, unsigned long *bits)
+{
+    qatomic_or(&bits[n / BITS_PER_LONG], 1UL << (n % BITS_PER_LONG));
+}
+
+static inline unsigned long find_next_bit(const unsigned long *bits,
+                                          unsigned long size,
+                                          unsigned long n)
+{
+    while (n < size && !test_bit(n, bits)) {
+        n++;
+    }
+    return MIN(n, size);
+}
+
+/* thread.h */
+#define QEMU_THREAD_JOINABLE    0
+#define QEMU_THREAD_DETACHED    1
+
+typedef struct QemuThread {
+    pthread_t thread;
+} QemuThread;
+
+typedef struct QemuSpin {
+    pthread_mutex_t mutex;
+    bool held;
+} QemuSpin;
+
+void qemu_thread_create(QemuThread *thread, const char *name,
+                        void *(*start)(void *), void *opaque, int mode);
+void *qemu_thread_join(QemuThread *thread);
+void qemu_spin_init(QemuSpin *spin);
+void qemu_spin_lock(QemuSpin *spin);
+void qemu_spin_unlock(QemuSpin *spin);
+
+/* rcu.h */
+typedef struct rcu_head {
+    struct rcu_head *next;
+    void (*func)(struct rcu_head *);
+} rcu_head;
+
+void call_rcu1(struct rcu_head *head, void (*func)(struct rcu_head *));
+#define call_rcu(p, f, field)                                           \
+    call_rcu1(&(p)->field, (void (*)(struct rcu_head *))(f))
+
+/* main-loop.h, timer.h, kvm.h, kvm_ppc.h, error.h */
+#define QEMU_CLOCK_REALTIME     0
+#define kvm_enabled()           false
+
+typedef struct Error Error;
+
+bool bql_locked(void);
+int64_t qemu_clock_get_us(int clock);
+#define error_propagate(to, err)                ((void)(to), (void)(err))
+#define kvmppc_check_papr_resize_hpt(errp)      ((void)(errp))
+#define kvmppc_resize_hpt_prepare(cpu, flags, order) (-1)
+#define kvmppc_resize_hpt_commit(cpu, flags, order) (-1)
+
+/* target/ppc */
+typedef uint64_t hwaddr;
+typedef uint64_t target_ulong;
+
+typedef struct ppc_hash_pte64 {
+    uint64_t pte0, pte1;
+} ppc_hash_pte64_t;
+
+typedef struct PPCHash64Hpt {
+    ppc_hash_pte64_t *hptes;
+    hwaddr mask;
+} PPCHash64Hpt;
+
+typedef struct CPUPPCState {
+    uint32_t tlb_need_flush;
+} CPUPPCState;
+
+typedef struct PowerPCCPU {
+    CPUPPCState env;
+} PowerPCCPU;
+
+#define HPTES_PER_GROUP         8
+#define HASH_PTEG_SIZE_64       (16 * HPTES_PER_GROUP)
+#define HPTE64_V_BOLTED         0x10ULL
+#define HPTE64_V_SECONDARY      0x02ULL
+#define HPTE64_V_VALID          0x01ULL
+#define HPTE64_R_R              0x100ULL
+#define HPTE64_R_C              0x080ULL
+#define TLB_NEED_LOCAL_FLUSH    1
+#define TLB_NEED_GLOBAL_FLUSH   2
+
+void check_tlb_flush(CPUPPCState *env, bool global);
+
+/* hw/ppc/spapr.h, boards.h, memory-device.h, the object model */
+#define H_SUCCESS                       0
+#define H_BUSY                          1
+#define H_CLOSED                        2
+#define H_NOT_AVAILABLE                 3
+#define H_LONG_BUSY_ORDER_1_MSEC        9900
+#define H_LONG_BUSY_ORDER_10_MSEC       9901
+#define H_LONG_BUSY_ORDER_100_MSEC      9902
+#define H_LONG_BUSY_ORDER_1_SEC         9903
+#define H_LONG_BUSY_ORDER_10_SEC        9904
+#define H_LONG_BUSY_ORDER_100_SEC       9905
+#define H_HARDWARE                      -1
+#define H_PARAMETER                     -4
+#define H_PTEG_FULL                     -6
+#define H_NO_MEM                        -9
+#define H_AUTHORITY                     -10
+#define H_RESOURCE                      -16
+#define H_RESIZE_HPT_PREPARE            0x36C
+#define H_RESIZE_HPT_COMMIT             0x370
+
+typedef struct Object Object;
+typedef struct SpaprMachineState SpaprMachineState;
+typedef target_ulong (*spapr_hcall_fn)(PowerPCCPU *, SpaprMachineState *,
+                                       target_ulong, target_ulong *);
+
+void spapr_register_hypercall(target_ulong opcode, spapr_hcall_fn fn);
+
+#define OBJ_PROP_FLAG_READWRITE                 3
+#define object_property_add_uint32_ptr(...)     ((void)0)
+#define object_property_add_bool(obj, name, get, set)                   \
+    ((void)(bool (*)(Object *, Error **))(get),                         \
+     (void)(void (*)(Object *, bool, Error **))(set))
+#define object_property_set_description(...)    ((void)0)
+#define object_property_set_default_uint(...)   ((void)0)
+#define error_setg(...)                         ((void)0)
+#define SPAPR_MACHINE(obj)      ((SpaprMachineState *)(obj))
+#define MACHINE(spapr)          (spapr)
+#define get_plugged_memory_size()       UINT64_C(0)
+
+#endif
