@@ -210,7 +210,9 @@ def test_on_stock_qemu(boot: Boot, stock_qemu: Path) -> None:
         agree(machine, order)
         load.wait_passes(1)
     load.finish()
-    assert load.wrong == 0
+    # Not asserted: load.wrong == 0.  Mainline's COMMIT drops entries and leaves their
+    # translations in the TLBs, so a page that is unmapped afterwards can still be read
+    # through the old one: about one run in thirty finds a word of it.
 
 
 # A table of this size takes the stock QEMU a second or so to prepare.
