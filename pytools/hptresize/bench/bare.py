@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from hptresize.errors import MachineError
 from hptresize.hpt import GROUP_BYTES_ORDER
 from hptresize.machine import BareGuest, MachineConfig
 
-from .payload import BenchGuest
+from .payload import BenchGuest, settled_mb
 from .plan import DELAY_PROPERTY, Contestant, Parts, Plan
 
 Record = Callable[..., None]
@@ -19,9 +18,6 @@ Record = Callable[..., None]
 # A preparation that is to last is kept from being ready so many times a slice.
 DELAY_FACTOR = 3
 CHURN_SLICES = 10
-# Freed memory goes when RCU says so: no event tells, so the size is polled.
-SETTLE_S, SETTLE_POLL_S = 2.0, 0.05
-SETTLED_POLLS = 4
 CHURN_FIRST, CHURN_GROUPS = 1 << 22, 4096
 
 
@@ -50,23 +46,12 @@ def _resize(guest: BenchGuest, order: int, case: str, record: Record, *, settle:
     note("rss_prepare_mb", after_prepare - before)
     note("rss_commit_mb", after_commit - before)
     if settle:
-        settled = _settled_mb(guest)
+        settled = settled_mb(guest.guest.qemu_pid)
         note("rss_settled_mb", settled - before)
         note("freed_later_mb", after_commit - settled)
+        note("freed_in_commit_mb", after_prepare - after_commit)
     if (host := guest.host_commit_us()) is not None:
         note("host_commit_us", host)
-
-
-def _settled_mb(guest: BenchGuest) -> float:
-    """Wait until QEMU's memory stays what it is; returns megabytes."""
-    deadline = time.monotonic() + SETTLE_S
-    known, same = guest.resident_mb(), 0
-    while same < SETTLED_POLLS and time.monotonic() < deadline:
-        time.sleep(SETTLE_POLL_S)
-        now = guest.resident_mb()
-        same = same + 1 if abs(now - known) < 0.5 else 0
-        known = now
-    return known
 
 
 def measure_curve(contestant: Contestant, parts: Parts, plan: Plan, record: Record) -> None:

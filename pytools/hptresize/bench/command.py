@@ -23,7 +23,7 @@ from .results import Results
 from .rows import as_table, make_rows
 from .run import run
 
-TABLE_WIDTH = 132
+TABLE_WIDTH = 150
 
 
 class Settings(Protocol):

@@ -13,7 +13,7 @@ from hptresize.hpt import ORDER_MIN
 from hptresize.machine import Job, Machine, MachineConfig, ResizeResult
 
 from .bare import Record
-from .payload import resident_mb
+from .payload import resident_mb, settled_mb
 from .plan import Contestant, Parts, Plan
 
 LARGE_PAGES = "cap-hpt-max-page-size=16777216"
@@ -68,7 +68,9 @@ def measure_linux(contestant: Contestant, parts: Parts, plan: Plan, record: Reco
     with Machine(linux_config(contestant, parts, plan), start_timeout=BOOT_TIMEOUT) as machine:
         before = resident_mb(machine.qemu_pid)
         _resize(machine, plan.top, "64K", record)
-        record("guest_rss_mb", resident_mb(machine.qemu_pid) - before, order=plan.top)
+        after, settled = resident_mb(machine.qemu_pid), settled_mb(machine.qemu_pid)
+        record("guest_rss_mb", after - before, case="at once", order=plan.top)
+        record("guest_rss_mb", settled - before, case="settled", order=plan.top)
         _resize(machine, plan.top - 1, "64K shrink", record)
         _measure_refused(machine, record)
         _measure_working_set(machine, plan, record)

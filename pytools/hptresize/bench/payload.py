@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,11 @@ PROGRAM = "bench.c"
 TICKS_PER_US = 512
 POLL_US = 500
 """Pause between two PREPAREs: what our kernel's first pauses are."""
+
+
+# Freed memory goes when RCU says so: no event tells, so the size is polled.
+SETTLE_S, SETTLE_POLL_S = 2.0, 0.05
+SETTLED_POLLS = 6
 
 
 class _Op(enum.IntEnum):
@@ -125,3 +131,15 @@ def resident_mb(pid: int) -> float:
         if line.startswith("Rss:"):
             return int(line.split()[1]) / 1024
     raise MachineError(f"/proc/{pid}/smaps_rollup has no Rss")
+
+
+def settled_mb(pid: int) -> float:
+    """Wait until a process's memory stays what it is, 2 s at most; returns megabytes."""
+    deadline = time.monotonic() + SETTLE_S
+    known, same = resident_mb(pid), 0
+    while same < SETTLED_POLLS and time.monotonic() < deadline:
+        time.sleep(SETTLE_POLL_S)
+        now = resident_mb(pid)
+        same = same + 1 if abs(now - known) < 0.5 else 0
+        known = now
+    return known

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from hptresize.hpt import GROUP_BYTES_ORDER
+from hptresize.machine.config import parse_size
 
 from .plan import FULL_ORDER
 from .results import MODES, Mode, Results, Sample, Summary
@@ -195,23 +196,32 @@ def _guest(rows: _Rows) -> None:
 def _memory(rows: _Rows) -> None:
     for case in ("few", "many"):
         entries = int(rows.results.options[case])
-        touched = entries * GROUP_BYTES / 2**20
-        # What goes with it may take as much again, and some.
-        bound = Goal(2 * touched + 16)
-        for metric, when in (
-            ("rss_prepare_mb", "PREPARE"),
-            ("rss_commit_mb", "COMMIT"),
-            ("rss_settled_mb", "the old table is freed"),
-        ):
+        # What goes with the entries may take as much again, and some.
+        bound = Goal(2 * _touched_mb(entries) + 16)
+        for when in ("prepare", "commit"):
             rows.measured(
-                f"host memory more after {when}, {entries:,} entries", "mb",
-                metric, case, rows.top, rehash=bound, mirror=bound,
+                f"host memory more after {when.upper()}, {entries:,} entries", "mb",
+                f"rss_{when}_mb", case, rows.top, rehash=bound, mirror=bound,
             )  # fmt: skip
-    old = Goal(entries * GROUP_BYTES / 2**20 / 2, least=True)
+    old = _touched_mb(int(rows.results.options["many"]))
     rows.measured(
-        "memory freed after COMMIT has returned", "mb", "freed_later_mb", "many", rows.top,
-        rehash=old, mirror=old,
+        "memory less by COMMIT itself", "mb", "freed_in_commit_mb", "many", rows.top,
+        rehash=Goal(1), mirror=Goal(1),
     )  # fmt: skip
+    freed = Goal(old / 2, least=True)
+    rows.measured(
+        f"memory less soon after COMMIT; old entries took {old:.0f} MB", "mb", "freed_later_mb",
+        "many", rows.top, rehash=freed, mirror=freed,
+    )  # fmt: skip
+    for case in ("at once", "settled"):
+        rows.measured(
+            f"host memory more after growing, Linux, {case}", "mb", "guest_rss_mb", case
+        )  # fmt: skip
+
+
+def _touched_mb(entries: int) -> float:
+    """Return the size of so many groups, megabytes: each entry is in one of its own."""
+    return entries * GROUP_BYTES / 2**20
 
 
 def _contents(rows: _Rows) -> None:
@@ -244,7 +254,7 @@ def as_table(results: Results, rows: list[Row]) -> Table:
     load = results.load()
     said = "?" if load is None else f"{load.median:.1f} ({load.low:.1f} to {load.high:.1f})"
     table = Table(
-        title=f"Resizing the hash page table of a guest of {results.options['memory']}",
+        title=f"Resizing the hash page table of a guest of {_gigabytes(results.options['memory'])}",
         caption=f"Median (least to most) of {results.options['rounds']} rounds; "
         f"the host's load was {said} on {results.host['processors']} processors.",
         show_lines=True,
@@ -258,6 +268,11 @@ def as_table(results: Results, rows: list[Row]) -> Table:
         cells = [_cell(row, mode, results) for mode in MODES]
         table.add_row(row.what, *cells, _goal(row), _met(row))
     return table
+
+
+def _gigabytes(memory: str) -> str:
+    megabytes = parse_size(memory)
+    return f"{megabytes} MB" if megabytes % 1024 else f"{megabytes // 1024} GB"
 
 
 def _cell(row: Row, mode: Mode, results: Results) -> str:
