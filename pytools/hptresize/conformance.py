@@ -10,6 +10,7 @@ shows from outside, the payload asks for on its second terminal.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -32,7 +33,7 @@ from .errors import GuestHung, MachineError, QemuDied, UsageError
 from .image.bare import BARE_ADDRESS
 from .image.conformance import CONFORMANCE_DIR, build_conformance
 from .machine import MachineConfig
-from .machine.config import Firmware
+from .machine.config import SYSTEM_FIRMWARE, TCG_CAPABILITIES, Firmware
 from .machine.console import Console
 from .machine.process import Qemu
 from .machine.watch import Deadline, Watch
@@ -47,6 +48,8 @@ FIRMWARE_S = 30.0
 LIMIT_BYTES = 48 << 20
 """What QEMU may still allocate when the payload wants it to have no memory: less
 than the tables that it asks for then, enough for a thread."""
+
+SLOW = "x-hpt-prepare-delay=10"
 
 _TEST = re.compile(r'^TEST\((\w+), (\w+), (\d+), (\d+), "(\w+)", "([^"]+)"\)$', re.MULTILINE)
 _RESULT = re.compile(r"^(ok|not ok) \d+ (\S+)(?: # SKIP (.*))?$")
@@ -128,11 +131,21 @@ def qemu_version(qemu: Path) -> str:
     return match[1] if match else said.strip()
 
 
-def has_machine_option(qemu: Path, option: str) -> bool:
-    """Whether QEMU's pseries machine has an option of that name."""
-    argv = [str(qemu), "-machine", "pseries,help"]
-    said = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=20).stdout
-    return re.search(rf"^\s*{re.escape(option)}=", said, re.MULTILINE) is not None
+@functools.cache
+def takes_machine_option(qemu: Path, option: str) -> bool:
+    """Whether QEMU's pseries machine takes an option.
+
+    :param option: with a value, such as "hpt-resize-mode=mirror".
+    """
+    # Options that belong to one machine, not to all of its kind, are in no list.
+    argv = [str(qemu), "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
+    argv += ["-machine", ",".join(["pseries", "x-vof=on", *TCG_CAPABILITIES, option])]
+    argv += ["-L", str(SYSTEM_FIRMWARE)]
+    quit_at_once = '{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n'
+    done = subprocess.run(
+        argv, input=quit_at_once, capture_output=True, text=True, check=False, timeout=20
+    )
+    return done.returncode == 0
 
 
 class _Host:
@@ -289,6 +302,8 @@ def _machine(subject: Subject, payload: Path, tests: Sequence[Test]) -> MachineC
     options = [*subject.machine_options, f"kernel-addr={BARE_ADDRESS:#x}"]
     if first.kind == "pages16m":
         options.append("cap-hpt-max-page-size=16777216")
+    if first.kind == "slow" and takes_machine_option(subject.qemu, SLOW):
+        options.append(SLOW)
     words = ["hpt.host", *(["hpt.mirror"] if subject.mirrors else [])]
     return MachineConfig(
         subject.qemu,

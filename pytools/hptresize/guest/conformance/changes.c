@@ -87,6 +87,11 @@ void changes_two_cpus(void)
 	many(18);
 }
 
+void changes_slow_two_cpus(void)
+{
+	many(12);
+}
+
 void changes_four_cpus(void)
 {
 	many(12);

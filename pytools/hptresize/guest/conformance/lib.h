@@ -126,6 +126,7 @@ void start_cpus(int wanted);
 
 u64 load_translated(u64 ea, u64 *value);
 u64 store_translated(u64 ea, u64 value);
+u64 walk_translated(u64 ea, u64 value, u64 vsid_word, u64 esid_word, u64 count);
 void install_vectors(void);	/* no call of the firmware after it */
 void set_segment(int slot, u64 ea, u64 vsid_word);
 

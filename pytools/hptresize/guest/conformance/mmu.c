@@ -180,6 +180,11 @@ void mmu_reference_and_change_while_resizing(void)
 	}
 }
 
+void mmu_slow_reference_and_change(void)
+{
+	mmu_reference_and_change_while_resizing();
+}
+
 /* After a COMMIT: set in the new table */
 void mmu_reference_and_change_after(void)
 {

@@ -188,6 +188,20 @@ void results_commit_while_preparing(void)
 		skip("each PREPARE was done at once");
 }
 
+void results_slow_commit_is_busy(void)
+{
+	fresh();
+	for (int i = 0; i < 5; i++) {
+		if (prepare(0, 20) == H_SUCCESS)
+			skip("this host is never slow");
+		CHECK_RESULT(commit(0, 20), H_BUSY, "COMMIT right after PREPARE");
+		CHECK_RESULT(commit(0, 19), H_CLOSED, "COMMIT of another size while preparing");
+		ready(20);
+		CHECK_RESULT(prepare(0, 0), H_SUCCESS, "cancel");
+	}
+	check_table(true);
+}
+
 void results_cancel(void)
 {
 	fresh();

@@ -115,6 +115,34 @@ call_firmware:
 	translated store_translated, "std %r4, 0(%r5)"
 	blr
 
+	/*
+	 * u64 walk_translated(u64 ea, u64 value, u64 vsid_word, u64 esid_word, u64 count)
+	 * Load count times, with the MMU on throughout, forgetting all translations
+	 * before each load.  Returns 0, 1 for a wrong value, or why it faulted.
+	 */
+	.globl	walk_translated
+walk_translated:
+	mr	%r9, %r3
+	mtctr	%r7
+	mfmsr	%r8
+	ori	%r7, %r8, MSR_DR
+	ADDRESS(%r10, 2f)
+	li	%r3, 0
+	mtmsrd	%r7
+	isync
+1:	slbie	%r9
+	slbmte	%r5, %r6
+	isync
+	ld	%r7, 0(%r9)
+	cmpd	%r7, %r4
+	bne	3f
+	bdnz	1b
+	b	4f
+3:	li	%r3, 1
+4:	mtmsrd	%r8
+	isync
+2:	blr
+
 	/* Copied to 0x300 and 0x380: a fault of the functions above, or a bug. */
 	.globl	data_vector, data_vector_end
 data_vector:

@@ -3,7 +3,7 @@
 #include "table.h"
 
 #define MEMORY		0x20000000UL	/* the pages that entries map */
-#define MEMORY_SIZE	0x10000000UL
+#define MEMORY_SIZE	0x04000000UL
 #define MAGIC		0x7061676500000000UL
 #define WINDOW		0x0000100000000000UL
 #define PREPARE_US	20000000
@@ -93,6 +93,12 @@ static void invent(struct entry *e, const struct recipe *recipe)
 	/* The upper half of the large segments is for pages without an entry. */
 	if (recipe->reachable && recipe->segment == S1T)
 		page &= ~(1UL << (39 - base));
+	if (recipe->crowded) {
+		u64 target = recipe->secondary ? ~recipe->group : recipe->group;
+		u64 mask = groups_of(CROWDED_ORDER) - 1;
+
+		page = (page & ~mask) | ((vsid ^ target) & mask);
+	}
 	offset = page << base;
 	avpn = vsid << (segment_shift - 23) | offset >> 23;
 	e->hash = vsid ^ page;
@@ -137,24 +143,29 @@ static void release(struct entry *e)
 		__atomic_store_n(&claimed[e->claim], 0, __ATOMIC_SEQ_CST);
 }
 
+bool try_enter(struct entry *e, const struct recipe *recipe)
+{
+	long ret;
+
+	invent(e, recipe);
+	if (!is_new(e) || (!recipe->crowded && !claim(e)))
+		return false;
+	ret = enter_at(place(e), e->v, e->r);
+	e->alive = ret == H_SUCCESS;
+	if (e->alive)
+		return true;
+	release(e);
+	if (ret == H_PARAMETER && kinds[e->kind].actual > 16)
+		skip("no pages of 16M: wants cap-hpt-max-page-size=16777216");
+	CHECK(ret == H_PTEG_FULL, "H_ENTER gave %s", result_name(ret));
+	return false;
+}
+
 void enter_into(struct entry *e, const struct recipe *recipe)
 {
-	for (int tries = 0; tries < 1000; tries++) {
-		long ret;
-
-		invent(e, recipe);
-		if (!is_new(e) || !claim(e))
-			continue;
-		ret = enter_at(place(e), e->v, e->r);
-		if (ret == H_SUCCESS) {
-			e->alive = true;
+	for (int tries = 0; tries < 1000; tries++)
+		if (try_enter(e, recipe))
 			return;
-		}
-		release(e);
-		if (ret == H_PARAMETER && kinds[e->kind].actual > 16)
-			skip("no pages of 16M: wants cap-hpt-max-page-size=16777216");
-		CHECK(ret == H_PTEG_FULL, "H_ENTER gave %s", result_name(ret));
-	}
 	fail("no place for an entry in 1000 tries");
 }
 
@@ -283,6 +294,68 @@ void check_table(bool all_kept)
 	      "last one 0x%x of order %u", found, kept, last, order);
 }
 
+static bool find_in_group(struct entry *e)
+{
+	u64 v, r, ptex = place(e) & ~7UL;
+
+	for (int slot = 0; slot < 8; slot++) {
+		read_entry(ptex + slot, &v, &r);
+		if (v == e->v && r == e->r) {
+			e->slot = slot;
+			return true;
+		}
+	}
+	return false;
+}
+
+void check_moved_table(void)
+{
+	for (int i = 0; i < n_entries; i++) {
+		struct entry *e = &entries[i];
+
+		if (e->alive && e->bolted)
+			CHECK(find_in_group(e), "bolted entry 0x%x 0x%x is not in group 0x%x of "
+			      "order %u", e->v, e->r, place(e) / 8, order);
+	}
+	check_table(false);
+}
+
+void learn_bits(void)
+{
+	for (int i = 0; i < n_entries; i++) {
+		struct entry *e = &entries[i];
+		u64 v, r;
+
+		if (!e->alive)
+			continue;
+		read_entry(place(e), &v, &r);
+		CHECK(v == e->v && !((r ^ e->r) & ~(R_R | R_C)),
+		      "entry 0x%x 0x%x is 0x%x 0x%x in the table", e->v, e->r, v, r);
+		e->r = r;
+	}
+}
+
+bool fits(u64 flags, u64 new_order)
+{
+	static u8 taken[1 << (CROWDED_ORDER - 4)];
+	u64 slots = groups_of(new_order) * 8;
+	bool all = true;
+
+	memset(taken, 0, slots);
+	for (int i = 0; i < n_entries; i++) {
+		const struct entry *e = &entries[i];
+		u64 at = place_at(e, new_order);
+
+		if (!e->alive || !e->bolted)
+			continue;
+		if (flags & MOVE_BOLTED)
+			all &= ++taken[at & ~7UL] <= 8;
+		else
+			all &= ++taken[at] <= 1;
+	}
+	return all;
+}
+
 void resize_and_check(u64 new_order)
 {
 	bool grows = new_order >= order;
@@ -309,7 +382,7 @@ void fresh(void)
 	for (int i = 0; i < n_entries; i++)
 		if (entries[i].alive && in_table(&entries[i]))
 			remove_entry(&entries[i]);
-	memset(entries, 0, sizeof(entries[0]) * n_entries);
+	memset(entries, 0, sizeof(entries));
 	memset(claimed, 0, sizeof(claimed));
 	n_entries = 0;
 	ret = resize(0, LOW_ORDER);
@@ -363,6 +436,15 @@ u64 access(const struct entry *e)
 	CHECK(dsisr || value == (MAGIC | real_address(e)),
 	      "a load from 0x%x read 0x%x, not memory of 0x%x", e->ea, value, real_address(e));
 	return dsisr;
+}
+
+u64 walk_for(const struct entry *e, u64 times)
+{
+	u64 vsid = fixed_vsid(S256M, 12) << 12, esid = window(S256M, 12) | 1 << 27 | 1;
+	u64 got = walk_translated(e->ea, MAGIC | real_address(e), vsid, esid, times);
+
+	CHECK(got != 1, "a load from 0x%x read other memory", e->ea);
+	return got;
 }
 
 u64 access_store(const struct entry *e)

@@ -55,7 +55,11 @@ struct recipe {
 	bool secondary;
 	bool bolted;
 	bool reachable;		/* in a fixed segment, for accesses with the MMU on */
+	bool crowded;		/* in this group of a table of CROWDED_ORDER, wherever it ends up */
+	u64 group;
 };
+
+#define CROWDED_ORDER	20
 
 /* From nothing: no entries, nothing prepared, the smallest table */
 void fresh(void);
@@ -63,6 +67,7 @@ void fresh(void);
 void sweep(void);
 
 void fill(const struct recipe *recipe, int count);
+bool try_enter(struct entry *e, const struct recipe *recipe);	/* false: no place */
 void enter_into(struct entry *e, const struct recipe *recipe);
 long enter_at(u64 ptex, u64 v, u64 r);
 void remove_entry(struct entry *e);
@@ -74,12 +79,16 @@ u64 groups_of(u64 of_order);
 u64 place(const struct entry *e);
 bool in_table(const struct entry *e);
 
+void learn_bits(void);	/* R and C, from the table: others may have set them */
+bool fits(u64 flags, u64 new_order);	/* all bolted entries */
 /* Loop over PREPARE until it has an end */
 long prepare_wait(u64 flags, u64 new_order);
 /* Both calls; the model follows if they succeed */
 long resize(u64 flags, u64 new_order);
 /* Compare: bolted entries there, others there or gone, nothing else. */
 void check_table(bool all_kept);
+/* The same, but bolted entries may have changed their slot: the model learns it. */
+void check_moved_table(void);
 /* Both, and it has to work */
 void resize_and_check(u64 new_order);
 /* The model after a COMMIT that succeeded */
@@ -92,6 +101,8 @@ void mmu_prepare_memory(void);
 /* Read through an entry: 0 and the right data, or DSISR */
 u64 access(const struct entry *e);
 u64 access_store(const struct entry *e);
+/* Many loads through an entry of a 4K page in a 256M segment, no TLB in between */
+u64 walk_for(const struct entry *e, u64 times);
 /* A page of a fixed segment that has no entry */
 u64 unmapped_ea(void);
 
