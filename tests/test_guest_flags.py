@@ -47,3 +47,16 @@ def test_a_hypervisor_that_does_not_know_the_flag(boot: Boot) -> None:
     assert machine.try_resize(SMALLEST).errno_name == "ENOSPC"
     assert machine.memory_symbol("hpt_resize_flags") == 0
     machine.resize(24)
+
+
+@pytest.mark.parametrize("firmware", ["vof", "slof"])
+def test_cas_makes_the_first_table_small(
+    boot: Boot, hpt_config: MachineConfig, firmware: str
+) -> None:
+    """The guest says that it resizes; the host goes by the memory there is now."""
+    if not elf.has_symbol(hpt_config.kernel, "hpt_memory_begin"):
+        pytest.skip(f"{hpt_config.kernel} does not resize by itself")
+    machine = boot(memory="1G", cpus=1, maxmem="64G", firmware=firmware)
+    assert machine.order_guest() == machine.order_host() == START
+    machine = boot(memory="1G", cpus=1, maxmem="64G", firmware=firmware, append="hpt_resize=off")
+    assert machine.order_guest() == machine.order_host() == 29
