@@ -123,7 +123,7 @@ def qemu_version(qemu: Path) -> str:
     :raises UsageError: it is no QEMU.
     """
     try:
-        argv = [str(qemu), "--version"]
+        argv = [str(qemu.absolute()), "--version"]
         said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise UsageError(f"QEMU {qemu} does not run: {error}", hint="see --qemu") from None
@@ -138,7 +138,7 @@ def takes_machine_option(qemu: Path, option: str) -> bool:
     :param option: with a value, such as "hpt-resize-mode=mirror".
     """
     # Options that belong to one machine, not to all of its kind, are in no list.
-    argv = [str(qemu), "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
+    argv = [str(qemu.absolute()), "-nodefaults", "-display", "none", "-S", "-qmp", "stdio"]
     argv += ["-machine", ",".join(["pseries", "x-vof=on", *TCG_CAPABILITIES, option])]
     argv += ["-L", str(SYSTEM_FIRMWARE)]
     quit_at_once = '{"execute": "qmp_capabilities"}\n{"execute": "quit"}\n'

@@ -114,7 +114,7 @@ class MachineConfig:
         :param monitor: likewise for QMP; None: no QMP.
         """
         # The console has the lowest address, which makes it hvc0.
-        argv = [str(self.qemu), *self._hardware()]
+        argv = [str(self.qemu.absolute()), *self._hardware()]
         argv += ["-chardev", f"{console},id=console"]
         argv += ["-device", "spapr-vty,chardev=console,reg=0x30000000"]
         if channel is not None:
