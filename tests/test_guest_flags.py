@@ -58,5 +58,3 @@ def test_cas_makes_the_first_table_small(
         pytest.skip(f"{hpt_config.kernel} does not resize by itself")
     machine = boot(memory="1G", cpus=1, maxmem="64G", firmware=firmware)
     assert machine.order_guest() == machine.order_host() == START
-    machine = boot(memory="1G", cpus=1, maxmem="64G", firmware=firmware, append="hpt_resize=off")
-    assert machine.order_guest() == machine.order_host() == 29

@@ -27,7 +27,7 @@ TREE = "/proc/device-tree/cpus/PowerPC,POWER8@0/ibm,pft-size"
 def image(
     hpt_config: MachineConfig, gen_init_cpio: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """An image that holds the kernel and an image like it, so that kexec works twice."""
+    """An image that holds the kernel and another image, so that kexec works twice."""
     for symbol in ("hpt_dt_update", "kexec_purgatory_get_set_symbol"):
         if not elf.has_symbol(hpt_config.kernel, symbol):
             pytest.skip(f"{hpt_config.kernel} has no {symbol}")
@@ -37,7 +37,7 @@ def image(
     subprocess.run(argv, check=True, timeout=60)
     extra = {"/bin/kexec": tool, "/kernel": hpt_config.kernel}
     made = where / "image0"
-    build_initramfs(made, busybox=None, extra=extra, gen_init_cpio_source=gen_init_cpio)
+    build_initramfs(made, busybox=None, gen_init_cpio_source=gen_init_cpio)
     for number in (1, 2):
         out = where / f"image{number}"
         inner = {**extra, "/initrd": made}
