@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from hptresize.config import last_build
 from hptresize.demo import MemoryLoad
 from hptresize.errors import MigrationFailed
 from hptresize.machine import Machine, MachineConfig
@@ -122,3 +124,61 @@ def test_a_failed_migration_leaves_the_guest(boot: Boot) -> None:
         source.migrate_to(target)
     source.resize(24)
     agree(source, 24)
+
+
+@pytest.fixture
+def stock_qemu() -> Path:
+    """Mainline's QEMU of the same version, from the same source."""
+    found = last_build("qemu-stock")
+    if found is None:
+        pytest.skip("no stock QEMU: `hptresize build qemu --variant stock`")
+    return found
+
+
+def test_to_stock_and_back(boot: Boot, stock_qemu: Path) -> None:
+    """Nothing pending, nothing in the stream that mainline would not know."""
+    source = boot(memory="1G", cpus=1)
+    load = MemoryLoad(source, megabytes=32, threads=1)
+    source.resize(24)
+    with (
+        Machine(source.config.but(incoming=True, qemu=stock_qemu)) as stock,
+        Machine(source.config.but(incoming=True)) as back,
+    ):
+        source.migrate_to(stock)
+        assert stock.query_hpt() is None
+        assert stock.order_guest() == 24
+        load.wait_passes(2)
+        stock.migrate_to(back)
+        agree(back, 24)
+        load.wait_passes(2)
+        back.resize(23)
+        load.finish()
+    assert load.wrong == 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_snapshot_brings_its_order_back(boot: Boot, tmp_path: Path, mode: str) -> None:
+    """Savevm with one order, loadvm while the guest runs on another."""
+    machine = boot(memory="1G", cpus=1, **mode_of(mode))
+    disk = tmp_path / "vmstate.qcow2"
+    disk.touch()
+    machine.qmp("blockdev-add", driver="file", node_name="file", filename=str(disk))
+    qcow2 = {"driver": "qcow2", "file": "file", "size": 1 << 20}
+    run_job(machine, "blockdev-create", options=qcow2)
+    machine.qmp("blockdev-add", driver="qcow2", node_name="vmstate", file="file")
+    snapshot = {"tag": "resized", "vmstate": "vmstate", "devices": ["vmstate"]}
+    machine.resize(24)
+    run_job(machine, "snapshot-save", **snapshot)
+    machine.resize(22)
+    run_job(machine, "snapshot-load", **snapshot)
+    agree(machine, 24)
+    machine.resize(23)
+    agree(machine, 23)
+
+
+def run_job(machine: Machine, command: str, **arguments: object) -> None:
+    """Run one of QEMU's background jobs to a good end."""
+    machine.qmp(command, job_id=command, **arguments)
+    machine.wait_event("JOB_STATUS_CHANGE", status="concluded", id=command)
+    assert "error" not in machine.qmp("query-jobs")[0]
+    machine.qmp("job-dismiss", id=command)

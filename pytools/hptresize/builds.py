@@ -118,6 +118,7 @@ class Builder:
     def for_tests(self) -> None:
         """Make everything that the project's own tests use."""
         self.kernel("stock")
+        self.qemu("stock")
         # The series last: it is what `hptresize path` and the fixtures then find.
         for variant in ("baseline", "series"):
             self.kernel(variant)
