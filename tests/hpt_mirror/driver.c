@@ -660,7 +660,7 @@ static int64_t commit_pending(void)
 {
     bool ready = !d.mirror || complete();
     bool fits = should_fit(d.order, d.flags & 1);
-    unsigned flushes = shim_flushes;
+    unsigned flushes = shim_flushes, exits = shim_exits;
     int64_t ret;
 
     d.dropped = 0;
@@ -675,6 +675,8 @@ static int64_t commit_pending(void)
     CHECK(ret != H_SUCCESS || current()->order == d.order, "another order");
     CHECK(!d.dropped || shim_flushes > flushes,
           "dropped entries, and TLBs keep them");
+    CHECK(ret != H_SUCCESS || shim_flushes > flushes || shim_exits > exits,
+          "no vCPU is told to leave the old table");
     d.order = 0;
     check_idle();
     return ret == H_SUCCESS ? d.lost : ret;

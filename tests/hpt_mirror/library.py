@@ -32,6 +32,7 @@ class Mutation:
     path: str
     old: str
     new: str
+    also: tuple[tuple[str, str], ...] = ()
 
 
 def extract(into: Path, mutations: Iterable[Mutation] = ()) -> None:
@@ -43,9 +44,11 @@ def extract(into: Path, mutations: Iterable[Mutation] = ()) -> None:
     for mutation in mutations:
         path = into / mutation.path
         text = path.read_text()
-        if text.count(mutation.old) != 1:
-            raise ValueError(f"{mutation.name}: text to change is not once in {path.name}")
-        path.write_text(text.replace(mutation.old, mutation.new))
+        for old, new in ((mutation.old, mutation.new), *mutation.also):
+            if text.count(old) != 1:
+                raise ValueError(f"{mutation.name}: not once in {path.name}: {old}")
+            text = text.replace(old, new)
+        path.write_text(text)
 
 
 def stand_in(root: Path) -> None:

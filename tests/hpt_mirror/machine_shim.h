@@ -22,6 +22,7 @@ void spapr_set_hpt(SpaprMachineState *spapr, SpaprHpt *hpt);
 /* What shim.c gives to the programs that drive the code under test */
 extern SpaprMachineState shim_machine;
 extern unsigned shim_flushes;           /* of all TLBs, at a commit */
+extern unsigned shim_exits;             /* of all vCPUs from their loops */
 extern uint64_t shim_live;              /* blocks of memory that are in use */
 extern int shim_fail_alloc;             /* this many more succeed; < 0: all do */
 

@@ -8,7 +8,8 @@
  *  - SHIM_STEPPED: one thread. The copier is a coroutine that the driver
  *    resumes, and SHIM_WINDOW() lets the driver run other operations at the
  *    points inside of spapr_hpt_set_rc() where another CPU could.
- *  - otherwise: real threads, mutexes, and an RCU of one counter a thread.
+ *  - otherwise: real threads, mutexes, and an RCU of one counter a thread. A
+ *    vCPU sometimes takes a rest before and after it sets bits.
  */
 #ifndef HPT_MIRROR_QEMU_SHIM_H
 #define HPT_MIRROR_QEMU_SHIM_H
@@ -18,6 +19,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -64,21 +66,26 @@ void shim_free(void *p);
 #define qatomic_inc(p)          ((void)__atomic_fetch_add(p, 1, __ATOMIC_SEQ_CST))
 #define qatomic_dec(p)          ((void)__atomic_fetch_sub(p, 1, __ATOMIC_SEQ_CST))
 #define qatomic_or(p, v)        ((void)__atomic_fetch_or(p, v, __ATOMIC_SEQ_CST))
+/* Where another CPU may do something */
+enum { WINDOW_MARKED, WINDOW_LOCK, WINDOW_REPEATED, WINDOWS };
+#ifdef SHIM_STEPPED
+void shim_window(int which);
+#define SHIM_WINDOW(which)      shim_window(which)
+#define SHIM_REST()             ((void)0)
+#else
+void shim_rest(void);
+#define SHIM_WINDOW(which)      ((which) == WINDOW_MARKED ? shim_rest() : (void)0)
+#define SHIM_REST()             shim_rest()
+#endif
+
 #define qatomic_cmpxchg(p, old, new) ({                                 \
     __typeof__(*(p)) shim_old = (old);                                  \
+    SHIM_REST();                                                        \
     __atomic_compare_exchange_n(p, &shim_old, new, false,               \
                                 __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);    \
     shim_old;                                                           \
 })
 
-/* Where another CPU may do something; only the stepped build makes use of it */
-enum { WINDOW_MARKED, WINDOW_LOCK, WINDOW_REPEATED, WINDOWS };
-#ifdef SHIM_STEPPED
-void shim_window(int which);
-#define SHIM_WINDOW(which)      shim_window(which)
-#else
-#define SHIM_WINDOW(which)      ((void)0)
-#endif
 
 #define smp_mb()                __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define smp_wmb()               __atomic_thread_fence(__ATOMIC_RELEASE)
@@ -192,6 +199,12 @@ typedef struct PowerPCCPU {
 #define TLB_NEED_GLOBAL_FLUSH   2
 
 void check_tlb_flush(CPUPPCState *env, bool global);
+
+/* hw/core/cpu.h: one vCPU, to see that all are told to leave their loop */
+typedef struct CPUState CPUState;
+
+#define CPU_FOREACH(cs)         for (cs = (CPUState *)1; cs; cs = NULL)
+void cpu_exit(CPUState *cs);
 
 /* hw/ppc/spapr.h, boards.h, memory-device.h, the object model */
 #define H_SUCCESS                       0

@@ -4,9 +4,11 @@
 #include <sched.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 SpaprMachineState shim_machine;
 unsigned shim_flushes;
+unsigned shim_exits;
 uint64_t shim_live;
 int shim_fail_alloc = -1;
 
@@ -52,6 +54,11 @@ void check_tlb_flush(CPUPPCState *env, bool global)
 {
     assert(global && (env->tlb_need_flush & TLB_NEED_GLOBAL_FLUSH));
     shim_flushes++;
+}
+
+void cpu_exit(CPUState *cs)
+{
+    shim_exits++;
 }
 
 int spapr_hpt_shift_for_ramsize(uint64_t ramsize)
@@ -228,6 +235,16 @@ static struct rcu_batch {
     struct rcu_head *heads;
     uint64_t seen[THREADS];
 } rcu_queued, rcu_waiting;
+
+/* Not the holder of the BQL: it has to be the one that gets on meanwhile */
+void shim_rest(void)
+{
+    static __thread unsigned calls;
+
+    if (number >= 0 && ++calls % 127 == 0) {
+        usleep(calls % 4 * 400);
+    }
+}
 
 void shim_thread_init(int n)
 {
