@@ -97,6 +97,8 @@ void shim_rest(void);
 
 /* bitmap.h, bitops.h: plain reads where QEMU has plain reads */
 #define BITS_PER_LONG           (sizeof(unsigned long) * CHAR_BIT)
+#define BIT_WORD(n)             ((n) / BITS_PER_LONG)
+#define BIT_MASK(n)             (1UL << ((n) % BITS_PER_LONG))
 #define ctzl(x)                 __builtin_ctzl(x)
 
 static inline unsigned long *bitmap_try_new(long n)

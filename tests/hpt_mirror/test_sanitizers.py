@@ -67,10 +67,6 @@ def test_addresses(tmp_path: Path) -> None:
     assert status == 0, text
 
 
-#: the pointer to a mirror is published without a barrier, and a bit of an index is read plainly
-races = pytest.mark.xfail(strict=True, reason="two races that are known and not yet mended")
-
-
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("cflags", "mode"),
@@ -79,7 +75,7 @@ races = pytest.mark.xfail(strict=True, reason="two races that are known and not 
         pytest.param(PLAIN, "rehash", id="plain-rehash"),
         pytest.param(ADDRESS, "mirror", id="addresses-mirror"),
         pytest.param(ADDRESS, "rehash", id="addresses-rehash"),
-        pytest.param(THREAD, "mirror", id="threads-mirror", marks=races),
+        pytest.param(THREAD, "mirror", id="threads-mirror"),
         pytest.param(THREAD, "rehash", id="threads-rehash"),
     ],
 )
