@@ -69,3 +69,28 @@ def test_show(patches: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["series", "show", "kernel"]) == 0
     said = capfd.readouterr().out
     assert said == "0001-main-say-more.patch: main: say more\n    init/main.c\n"
+
+
+def test_the_corrections_of_mainline_are_a_series_of_their_own(
+    patches: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fixes = patches / "mainline"
+    fixes.mkdir()
+    (fixes / "cover.txt").write_text("mend it\n\nWell.\n")
+    mend = (patches / "0001-main-say-more.patch").read_text().replace("more", "well")
+    (fixes / "0001-main-say-well.patch").write_text(mend)
+    assert run(patches, "refresh", "--mainline") == 0
+    assert "Subject: [PATCH 0/1] mend it" in (fixes / "0000-cover-letter.patch").read_text()
+
+    assert run(patches, "edit") == run(patches, "edit", "--mainline") == 0
+    where = Path(capfd.readouterr().out.splitlines()[-1])
+    assert (where / "init/main.c").read_text() == "init/main.c\nwell\n"
+    (where / "init/main.c").write_text("init/main.c\nbest\n")
+    git(where, "commit", "--quiet", "--all", "--amend", "--no-edit")
+    assert run(patches, "refresh", "--mainline") == 0
+    assert run(patches, "refresh", "--check") == 0
+    assert "+best" in (fixes / "0001-main-say-well.patch").read_text()
+    assert run(patches, "drop") == 0
+    assert cli.main(["clean", "--all"]) == 2
+    assert "series drop kernel --mainline`" in capfd.readouterr().err
+    assert run(patches, "drop", "--mainline") == 0

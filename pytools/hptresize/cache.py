@@ -196,7 +196,7 @@ class Cache:
         if everything and edited:
             raise UsageError(
                 f"work trees of `hptresize series edit` are in use under {self.root / 'edit'}",
-                hint=f"run `hptresize series drop {edited[0]}` first",
+                hint=f"run `hptresize series drop {edited[0].replace('-', ' --')}` first",
             )
         before = shutil.disk_usage(self.root).free
         for name in (*MADE, *(FETCHED if everything else ())):

@@ -29,7 +29,7 @@ from .builds import Builder
 from .cache import GIGA, Cache
 from .errors import HptResizeError, MachineError, UsageError
 from .machine import MachineConfig, interactive
-from .sources import Variant
+from .sources import BASE, VARIANTS, Variant, series_directory
 
 OUT = Console()
 ERR = Console(stderr=True)
@@ -64,9 +64,9 @@ def _source_options(command: F) -> F:
 
 
 _variant = click.option(
-    "--variant", type=click.Choice(("series", "baseline", "stock")), default="series",
-    show_default=True,
-    help="series: our patches; baseline: the merged feature taken out; stock: as it came.",
+    "--variant", type=click.Choice(VARIANTS), default="series", show_default=True,
+    help="series: our patches; baseline: the merged feature taken out; stock: as it came; "
+    "fixes: stock with the corrections of the merged feature.",
 )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def build(
 @cli.command()
 @click.argument("what", type=click.Choice(("kernel", "qemu", "image")))
 @click.option(
-    "--variant", type=click.Choice(("series", "baseline", "stock")),
+    "--variant", type=click.Choice(VARIANTS),
     help="The last one of this variant (default: of any).",
 )  # fmt: skip
 @click.pass_obj
@@ -308,95 +308,119 @@ def series_group() -> None:
     """Work on the patch series."""
 
 
-_kind = click.argument("kind", type=click.Choice(("kernel", "qemu")))
+def _which(command: F) -> F:
+    flag = click.option(
+        "--mainline", "variant", flag_value="fixes", default="series",
+        help="The corrections of the merged feature, on the tree as it came.",
+    )  # fmt: skip
+    kind = click.argument("kind", type=click.Choice(("kernel", "qemu")))
+    return kind(flag(command))
 
 
-def _directory(kind: Kind) -> Path:
+def _patches(kind: Kind) -> Path:
     return config.kernel_patches() if kind == "kernel" else config.qemu_patches()
 
 
+def _directory(kind: Kind, variant: Variant) -> Path:
+    return series_directory(variant, _patches(kind))
+
+
 @series_group.command("show")
-@_kind
-def series_show(kind: Kind) -> None:
+@_which
+def series_show(kind: Kind, variant: Variant) -> None:
     """List the patches of a series and the files they touch."""
-    for patch in series.load(_directory(kind)).patches:
+    for patch in series.load(_directory(kind, variant)).patches:
         click.echo(f"{patch.path.name}: {patch.subject}")
         for name in patch.files:
             click.echo(f"    {name}")
 
 
-def _worktree(cache: Cache, kind: Kind) -> Path:
-    return cache.root / "edit" / kind
+def _flag(variant: Variant) -> str:
+    return " --mainline" if variant == "fixes" else ""
+
+
+def _worktree(cache: Cache, kind: Kind, variant: Variant) -> Path:
+    return cache.root / "edit" / f"{kind}{_flag(variant).replace(' --', '-')}"
+
+
+def _branches(variant: Variant) -> tuple[str, str]:
+    """Names of the branches of a work tree: what the series stands on, and the series."""
+    return ("base", "edit") if variant == "series" else (f"base-{variant}", f"edit-{variant}")
 
 
 @series_group.command("edit")
-@_kind
+@_which
 @_source_options
 @click.pass_obj
 def series_edit(
-    settings: Settings, kind: Kind, kernel_source: str | None, qemu_source: str | None
-) -> None:
+    settings: Settings, /, *, kind: Kind, variant: Variant, kernel_source: str | None,
+    qemu_source: str | None,
+) -> None:  # fmt: skip
     """Make a git work tree with one commit for each patch; print its path.
 
-    Change the commits there (git rebase -i base), then `hptresize series refresh`.
+    Change the commits there (git rebase -i base, or base-fixes), then `hptresize series refresh`.
     """
     cache = settings.cache
     tree = Builder(cache, kernel_source, qemu_source, settings.jobs).tree(kind)
-    where = _worktree(cache, kind)
+    where = _worktree(cache, kind, variant)
     if where.exists():
         raise UsageError(
-            f"{where} exists already", hint=f"work there, or `hptresize series drop {kind}`"
+            f"{where} exists already",
+            hint=f"work there, or `hptresize series drop {kind}{_flag(variant)}`",
         )
     with tree.lock():
-        base = tree.commit("baseline", _directory(kind))
-        tip = tree.commit("series", _directory(kind))
+        base = tree.commit(BASE[variant], _patches(kind))
+        tip = tree.commit(variant, _patches(kind))
+        onto, branch = _branches(variant)
         where.parent.mkdir(parents=True, exist_ok=True)
         with ui.step(f"make {where}"):
             gitcmd.git(tree.path, "worktree", "prune")
-            gitcmd.git(tree.path, "branch", "--force", "base", base)
-            gitcmd.git(tree.path, "worktree", "add", "-q", "-B", "edit", where, tip)
+            gitcmd.git(tree.path, "branch", "--force", onto, base)
+            gitcmd.git(tree.path, "worktree", "add", "-q", "-B", branch, where, tip)
     click.echo(where)
 
 
 @series_group.command("drop")
-@_kind
+@_which
 @_source_options
 @click.pass_obj
 def series_drop(
-    settings: Settings, kind: Kind, kernel_source: str | None, qemu_source: str | None
-) -> None:
+    settings: Settings, /, *, kind: Kind, variant: Variant, kernel_source: str | None,
+    qemu_source: str | None,
+) -> None:  # fmt: skip
     """Remove the work tree of `series edit`, with whatever was changed there."""
     tree = Builder(settings.cache, kernel_source, qemu_source, settings.jobs).tree(kind)
-    gitcmd.git(tree.path, "worktree", "remove", "--force", _worktree(settings.cache, kind))
+    gitcmd.git(tree.path, "worktree", "remove", "--force", _worktree(settings.cache, kind, variant))
 
 
 @series_group.command("refresh")
-@_kind
+@_which
 @click.option("--check", is_flag=True, help="Change nothing; fail if something would change.")
 @_source_options
 @click.pass_obj
 def series_refresh(
-    settings: Settings, kind: Kind, check: bool, kernel_source: str | None, qemu_source: str | None
-) -> None:
+    settings: Settings, /, *, kind: Kind, variant: Variant, check: bool,
+    kernel_source: str | None, qemu_source: str | None,
+) -> None:  # fmt: skip
     """Write the series' files anew: from the work tree of `series edit`, else from themselves."""
     tree = Builder(settings.cache, kernel_source, qemu_source, settings.jobs).tree(kind)
-    directory = _directory(kind)
+    directory = _directory(kind, variant)
     with tree.lock():
-        base = tree.commit("baseline", directory)
-        edited = _worktree(settings.cache, kind)
+        base = tree.commit(BASE[variant], _patches(kind))
+        edited = _worktree(settings.cache, kind, variant)
         if edited.exists():
             # The baseline may have been made anew since; the commits stand on theirs.
-            base = gitcmd.git(tree.path, "rev-parse", "refs/heads/base")
+            base = gitcmd.git(tree.path, "rev-parse", f"refs/heads/{_branches(variant)[0]}")
             tip = gitcmd.git(edited, "rev-parse", "HEAD")
         else:
-            tip = tree.commit("series", directory)
+            tip = tree.commit(variant, _patches(kind))
         changed = series.refresh(tree.path, base, tip, directory, write=not check)
     for name in changed:
         click.echo(name)
     if check and changed:
         raise HptResizeError(
             f"{directory} is not what git format-patch makes of it: {', '.join(changed)}",
-            hint=f"run `hptresize series refresh {kind}`",
+            hint=f"run `hptresize series refresh {kind}{_flag(variant)}`",
         )
 
 

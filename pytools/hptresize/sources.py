@@ -19,7 +19,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from . import git as gitcmd
 from . import proc, ui
@@ -31,7 +31,10 @@ from .errors import FetchError, TreeError, UsageError
 from .git import git
 from .series import Series
 
-Variant = Literal["stock", "baseline", "series"]
+Variant = Literal["stock", "baseline", "series", "fixes"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
+# Which variant a series of patches stands on.
+BASE: dict[Variant, Variant] = {"series": "baseline", "fixes": "stock"}
 
 # Goes up when trees that are in a cache already would not be made the same way again.
 LAYOUT = "1"
@@ -64,6 +67,27 @@ def check_kind(root: Path, kind: Kind) -> str:
         other = detect(root)
         hint = f"it is a {KINDS[other].title} tree" if other else err.hint
         raise TreeError(err.what, hint=hint) from err
+
+
+def series_directory(variant: Variant, patches: Path) -> Path:
+    """Return where the patches of a variant are.
+
+    :param variant: "series" or "fixes".
+    :param patches: directory of the series.
+    """
+    return patches / "mainline" if variant == "fixes" else patches
+
+
+def load_series(variant: Variant, patches: Path) -> Series:
+    """Read the patches of a variant; there is at least one.
+
+    :raises UsageError: there is none. PatchError: see series.load.
+    """
+    directory = series_directory(variant, patches)
+    series = seriesmod.load(directory)
+    if not series.patches:
+        raise UsageError(f"{directory} has no patches")
+    return series
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,24 +164,26 @@ class Tree:
         """Return the id of a variant's commit if it has been made; needs no lock."""
         if variant == "stock":
             return gitcmd.known(self.path, "refs/tags/stock")
-        base = gitcmd.known(self.path, self._baseline_tag)
-        if variant == "baseline" or base is None:
-            return base
-        return gitcmd.known(self.path, self._series_tag(base, self._series(patches)))
+        if variant == "baseline":
+            return gitcmd.known(self.path, self._baseline_tag)
+        base = self.known(BASE[variant], patches)
+        if base is None:
+            return None
+        return gitcmd.known(self.path, self._series_tag(base, load_series(variant, patches)))
 
     def commit(self, variant: Variant, patches: Path) -> str:
         """Return the id of a variant's commit, made now if need be (call with the lock held).
 
-        :param patches: directory of the series.
+        :param patches: directory of the series; the fixes are in its mainline/.
         :raises BaselineError: the merged feature is not as described.
         :raises PatchError: the series does not apply.
         """
         if (made := self.known(variant, patches)) is not None:
             return made
-        base = gitcmd.known(self.path, self._baseline_tag) or self._make_baseline()
         if variant == "baseline":
-            return base
-        series = self._series(patches)
+            return self._make_baseline()
+        base = self.commit(BASE[variant], patches)
+        series = load_series(variant, patches)
         with ui.step(f"apply {len(series.patches)} patches to {self.title}"):
             self._switch(base)
             made = seriesmod.apply(self.path, series)
@@ -173,13 +199,6 @@ class Tree:
     @staticmethod
     def _series_tag(base: str, series: Series) -> str:
         return f"refs/tags/series-{digest(base, series.digest)[:16]}"
-
-    @staticmethod
-    def _series(patches: Path) -> Series:
-        series = seriesmod.load(patches)
-        if not series.patches:
-            raise UsageError(f"{patches} has no patches")
-        return series
 
     def _make_baseline(self) -> str:
         self._switch("refs/tags/stock")
@@ -225,7 +244,7 @@ class Tree:
 
         def build(into: Path) -> None:
             self.checkout(variant, patches)
-            touched = self._series(patches).files if variant == "series" else ()
+            touched = load_series(variant, patches).files if variant in BASE else ()
             make(into, set(touched))
 
         known = self.known(variant, patches)
