@@ -79,8 +79,10 @@ def test_every_tool_s_package_is_installed_by_setup() -> None:
 
 
 def test_flavours_differ_in_what_they_ask_for() -> None:
-    asked = {(one.cross, one.lines) for one in kbuild.FLAVOURS.values()}
+    asked = {(one.endian, one.lines) for one in kbuild.FLAVOURS.values()}
     assert len(asked) == len(kbuild.FLAVOURS)
+    for one in kbuild.FLAVOURS.values():
+        assert ("CONFIG_CPU_BIG_ENDIAN=y" in one.lines) == (one.endian == "be")
 
 
 def test_the_committed_series_are_as_git_writes_them() -> None:

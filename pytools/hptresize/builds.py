@@ -12,7 +12,7 @@ from .baseline import Kind
 from .cache import Cache, digest
 from .errors import FetchError
 from .image import Endian, build_initramfs, image_key
-from .kbuild import KernelBuild
+from .kbuild import PLAIN, KernelBuild
 from .qemubuild import QemuBuild
 from .sources import Tree, Variant
 
@@ -45,13 +45,15 @@ class Builder:
             self._trees[kind] = sources.resolve(self.cache, kind, spec)
         return self._trees[kind]
 
-    def kernel(self, variant: Variant = "series", flavour: str = "le-64k") -> KernelBuild:
-        """Return the kernel of a variant."""
+    def kernel(self, variant: Variant = "series", flavour: str = PLAIN) -> KernelBuild:
+        """Return the kernel of a variant, in one of the kbuild.FLAVOURS."""
         made = kbuild.build_kernel(
             self.cache, self.tree("kernel"), variant, flavour=flavour, jobs=self.jobs
         )
-        if flavour == "le-64k":
+        if flavour == PLAIN:
             self._remember("kernel", made.vmlinux, variant)
+        elif variant == "series":
+            self.cache.set_note(f"last-kernel-{flavour}", {"path": str(made.vmlinux)})
         return made
 
     def qemu(self, variant: Variant = "series") -> QemuBuild:

@@ -28,6 +28,7 @@ from .bench.command import bench
 from .builds import Builder
 from .cache import GIGA, Cache
 from .errors import HptResizeError, MachineError, UsageError
+from .kbuild import FLAVOURS, PLAIN
 from .machine import MachineConfig, interactive
 from .sources import BASE, VARIANTS, Variant, series_directory
 
@@ -130,8 +131,8 @@ def fetch(settings: Settings, kernel_source: str | None, qemu_source: str | None
 @click.argument("what", type=click.Choice(("kernel", "qemu", "image", "all")), default="all")
 @_variant
 @click.option(
-    "--flavour", type=click.Choice(("le-64k", "le-4k", "be-64k", "be-4k")), default="le-64k",
-    show_default=True, help="Byte order and page size of the kernel.",
+    "--flavour", type=click.Choice(tuple(FLAVOURS)), default=PLAIN, show_default=True,
+    help="Byte order and page size of the kernel, and what else it is built with.",
 )  # fmt: skip
 @click.option("--for-tests", is_flag=True, help="Make all that the project's own tests use.")
 @_source_options

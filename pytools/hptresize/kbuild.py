@@ -11,6 +11,7 @@ from pathlib import Path
 from . import config, proc, toolchain, ui
 from .cache import Cache, digest
 from .errors import BuildError
+from .image.initramfs import COMPILERS, Endian
 from .sources import Tree, Variant
 
 # Goes up when an artifact that is in a cache already would not be made the same way again.
@@ -19,43 +20,50 @@ RECIPE = "1"
 
 @dataclasses.dataclass(frozen=True)
 class Flavour:
-    """One way to configure the kernel, on top of the fragment."""
+    """One way to configure the kernel, on top of the fragment.
+
+    :ivar endian: byte order of the kernel, and of the programs it runs.
+    :ivar lines: settings that come after those of the fragment.
+    """
 
     name: str
-    cross: str  # prefix of the cross compiler
-    lines: tuple[str, ...]
-    objects: int  # about so many lines a full build prints, until we have counted
+    endian: Endian
+    lines: tuple[str, ...] = ()
+
+    @property
+    def gcc(self) -> str:
+        """Its compiler, as the kernel's make finds it by the prefix."""
+        return COMPILERS[self.endian]
 
 
+_BE = ("# CONFIG_CPU_LITTLE_ENDIAN is not set", "CONFIG_CPU_BIG_ENDIAN=y")
+_4K = ("# CONFIG_PPC_64K_PAGES is not set", "CONFIG_PPC_4K_PAGES=y")
+
+PLAIN = "le-64k"
 FLAVOURS: dict[str, Flavour] = {
     one.name: one
     for one in (
-        Flavour("le-64k", "powerpc64le-linux-gnu-", (), 1010),
+        Flavour(PLAIN, "le"),
+        Flavour("le-4k", "le", _4K),
+        Flavour("be-64k", "be", _BE),
+        Flavour("be-4k", "be", (*_BE, *_4K)),
+        # The locks, and what sleeps where it must not.
         Flavour(
-            "le-4k",
-            "powerpc64le-linux-gnu-",
-            ("# CONFIG_PPC_64K_PAGES is not set", "CONFIG_PPC_4K_PAGES=y"),
-            1010,
+            "le-64k-debug", "le",
+            ("CONFIG_PROVE_LOCKING=y", "CONFIG_DEBUG_VM=y", "CONFIG_DEBUG_PAGEALLOC=y"),
         ),
+        # With KFENCE the linear mapping always consists of small pages that come and go.
+        Flavour("le-4k-kfence", "le", (*_4K, "CONFIG_DEBUG_PAGEALLOC=y", "CONFIG_KFENCE=y")),
         Flavour(
-            "be-64k",
-            "powerpc64-linux-gnu-",
-            ("# CONFIG_CPU_LITTLE_ENDIAN is not set", "CONFIG_CPU_BIG_ENDIAN=y"),
-            1010,
-        ),
-        Flavour(
-            "be-4k",
-            "powerpc64-linux-gnu-",
-            (
-                "# CONFIG_CPU_LITTLE_ENDIAN is not set",
-                "CONFIG_CPU_BIG_ENDIAN=y",
-                "# CONFIG_PPC_64K_PAGES is not set",
-                "CONFIG_PPC_4K_PAGES=y",
-            ),
-            1010,
+            "be-4k-nohotplug", "be",
+            (*_BE, *_4K, "# CONFIG_MEMORY_HOTPLUG is not set",
+             "# CONFIG_MEMORY_HOTREMOVE is not set"),
         ),
     )
-}
+}  # fmt: skip
+
+# About so many lines a full build prints, until we have counted.
+_OBJECTS = 1010
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +113,7 @@ def build_kernel(
     tree: Tree,
     variant: Variant,
     *,
-    flavour: str = "le-64k",
+    flavour: str = PLAIN,
     patches: Path | None = None,
     fragment: Path | None = None,
     jobs: int | None = None,
@@ -120,13 +128,12 @@ def build_kernel(
     patches = patches or config.kernel_patches()
     fragment = fragment or config.kernel_fragment()
     facts = FLAVOURS[flavour]
-    gcc = f"{facts.cross}gcc"
     wanted = "\n".join((fragment.read_text(), *facts.lines, ""))
     what = f"{tree.title} {variant} {flavour}"
     build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
 
     def key(content: str) -> str:
-        made_of = digest(content, wanted, flavour, toolchain.version(gcc), RECIPE)
+        made_of = digest(content, wanted, flavour, toolchain.version(facts.gcc), RECIPE)
         return f"kernel-{made_of[:16]}"
 
     def make(into: Path, touched: set[str]) -> None:
@@ -153,11 +160,11 @@ class _Work:
     ) -> None:
         self.cache = cache
         self.tree = tree
-        self.flavour = flavour
         self.build_dir = build_dir
         self.log = cache.logs / f"kernel-{build_dir.name}.log"
-        compiler, env = toolchain.compiler(cache, f"{flavour.cross}gcc")
-        self.env = {**_ENV, **env, "ARCH": "powerpc", "CROSS_COMPILE": flavour.cross}
+        compiler, env = toolchain.compiler(cache, flavour.gcc)
+        cross = flavour.gcc.removesuffix("gcc")
+        self.env = {**_ENV, **env, "ARCH": "powerpc", "CROSS_COMPILE": cross}
         self.make: list[str | Path] = [
             "make", "-C", tree.path, f"O={build_dir}", f"-j{jobs}", f"CC={compiler}",
         ]  # fmt: skip
@@ -210,7 +217,7 @@ class _Work:
         note = f"kernel-{self.build_dir.name}"
         fresh = not (self.build_dir / "vmlinux").exists()
         known = self.cache.note(note).get("lines")
-        total = known if isinstance(known, int) else self.flavour.objects
+        total = known if isinstance(known, int) else _OBJECTS
         count = 0
         warnings: list[str] = []
         with ui.step(f"compile kernel {what}") as step:
