@@ -122,3 +122,87 @@ def test_the_prefix_is_kept(repo: Path, directory: Path) -> None:
 def test_a_patch_that_went_is_removed(repo: Path, directory: Path) -> None:
     assert "0002-new-add-x.patch" in series.refresh(repo, "base", "tip~1", directory)
     assert not (directory / "0002-new-add-x.patch").exists()
+
+
+def rule(directory: Path, text: str) -> series.Series:
+    (directory / series.RULES).write_text(text)
+    return series.load(directory)
+
+
+def test_a_version_may_go_without_a_patch(repo: Path, directory: Path) -> None:
+    got = rule(
+        directory,
+        '[[without]]\npatch = "a: say five"\nversions = ">=6.2 <7"\nreason = "it has five"\n',
+    )
+    assert [one.subject for one in got.for_version("6.2").patches] == ["new: add x"]
+    for version in ("6.1.187", "7.0.0", "7", ""):
+        assert len(got.for_version(version).patches) == 2
+    assert got.rules.reason_without("a: say five", "6.12.1") == "it has five"
+    git(repo, "checkout", "--quiet", "--detach", "base")
+    series.apply(repo, got, "6.12.1")
+    assert git(repo, "diff", "--name-only", "base", "HEAD") == "new.c"
+
+
+def test_a_file_that_is_called_otherwise(repo: Path, directory: Path) -> None:
+    got = rule(directory, '[[moved]]\nfrom = "a.c"\nto = "old/a.c"\nversions = "<6.2"\n')
+    git(repo, "checkout", "--quiet", "--detach", "base")
+    (repo / "old").mkdir()
+    git(repo, "mv", "a.c", "old/a.c")
+    gitcmd.commit_all(repo, "moved")
+    series.apply(repo, got, "6.1.7")
+    assert "line five\n" in (repo / "old/a.c").read_text()
+
+
+PLACE = """
+[[place]]
+patch = "a: more"
+file = "a.c"
+adds = "fresh"
+after = ["nowhere", "line 20"]
+"""
+
+
+@pytest.fixture
+def foreign(repo: Path, directory: Path) -> Path:
+    """Another tree than the patch "a: more" was made on: its lines are not there."""
+    text = (repo / "a.c").read_text()
+    (repo / "a.c").write_text(text.replace("line 10\n", "line 10\nfresh\nlines\n"))
+    gitcmd.commit_all(repo, "a: more")
+    series.refresh(repo, "base", "HEAD", directory)
+    git(repo, "checkout", "--quiet", "--detach", "base")
+    (repo / "a.c").write_text("".join(f"line {n}\n" for n in range(30) if n != 10))
+    gitcmd.commit_all(repo, "other")
+    return repo
+
+
+def test_lines_go_where_the_rules_say(foreign: Path, directory: Path) -> None:
+    got = rule(directory, PLACE)
+    series.apply(foreign, got)
+    said = (foreign / "a.c").read_text().splitlines()
+    assert said[18:23] == ["line 19", "line 20", "fresh", "lines", "line 21"]
+    assert said[5] == "line five"
+
+
+def test_a_place_that_is_not_there_changes_nothing(foreign: Path, directory: Path) -> None:
+    before = git(foreign, "rev-parse", "HEAD")
+    got = rule(directory, PLACE.replace("line 20", "line 40"))
+    with pytest.raises(PatchError, match=r"0003-a-more\.patch does not apply: .* a\.c line 9"):
+        series.apply(foreign, got)
+    assert git(foreign, "rev-parse", "HEAD") == before
+    assert git(foreign, "status", "--porcelain") == ""
+    assert "five" not in (foreign / "a.c").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[without]]\n", "'patch' is missing"),
+        ("nonsense = 1\n", "'nonsense' means nothing here"),
+        ("[[without\n", "series.toml"),
+        ('[[without]]\npatch = "a"\nversions = "=6"\nreason = ""\n', "no bound of a version"),
+        ('[[tests]]\nsince = "a: gone"\nrun = []\n', "no patch has the subject 'a: gone'"),
+    ],
+)
+def test_rules_that_make_no_sense(directory: Path, text: str, said: str) -> None:
+    with pytest.raises(PatchError, match=said):
+        rule(directory, text)

@@ -37,7 +37,8 @@ def patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(patches: Path, *words: str) -> int:
-    return cli.main(["series", *words, "kernel", "--kernel-source", str(patches.parent / "linux")])
+    source = () if words[0] == "drop" else ("--kernel-source", str(patches.parent / "linux"))
+    return cli.main(["series", *words, "kernel", *source])
 
 
 def test_edit_and_refresh(patches: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -63,6 +64,37 @@ def test_work_is_not_thrown_away_unasked(patches: Path, capfd: pytest.CaptureFix
     assert "series drop kernel" in capfd.readouterr().err
     assert run(patches, "drop") == 0
     assert cli.main(["clean", "--all"]) == 0
+
+
+def test_what_changed_since_the_last_commit(
+    patches: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = patches.parent
+    (project / ".gitignore").write_text("/linux\n/cache\n")
+    monkeypatch.setattr(config, "project", lambda: project)
+    gitcmd.create(project)
+    gitcmd.commit_all(project, "the series", new=("-A",))
+    assert run(patches, "diff") == 0
+    assert "the same as HEAD has it" in capfd.readouterr().out
+
+    assert run(patches, "edit") == 0
+    where = Path(capfd.readouterr().out.splitlines()[-1])
+    (where / "init/main.c").write_text("init/main.c\nmost\n")
+    git(where, "commit", "--quiet", "--all", "--amend", "--no-edit")
+    assert run(patches, "diff") == 0
+    said = capfd.readouterr().out
+    assert "1:" in said and "-+more" in said and "++most" in said
+    assert run(patches, "diff", "--against", "nonsense") == 2
+
+
+def test_a_tree_that_lacks_a_patch_is_none_to_refresh_from(
+    patches: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rule = '[[without]]\npatch = "main: say more"\nversions = "<6.13"\nreason = "not yet"\n'
+    (patches / "series.toml").write_text(rule)
+    assert run(patches, "refresh") == 2
+    assert "does not get all patches" in capfd.readouterr().err
+    assert (patches / "0001-main-say-more.patch").exists()
 
 
 def test_show(patches: Path, capfd: pytest.CaptureFixture[str]) -> None:

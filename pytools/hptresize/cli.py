@@ -12,57 +12,30 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from . import config, conformance, demo, doctor, series, toolchain, ui
-from . import git as gitcmd
-from .baseline import Kind
+from . import config, conformance, demo, doctor, toolchain, ui
 from .bench.command import bench
 from .builds import Builder
-from .cache import GIGA, Cache
+from .cache import GIGA
 from .errors import HptResizeError, MachineError, UsageError
 from .kbuild import FLAVOURS, PLAIN
 from .machine import MachineConfig, interactive
-from .sources import BASE, VARIANTS, Variant, series_directory
+from .options import F, Settings, source_options
+from .series.command import series_group
+from .sources import VARIANTS, Variant
 
 OUT = Console()
 ERR = Console(stderr=True)
 # What a shell reports for a process that SIGINT or SIGTERM ended.
 INTERRUPTED, TERMINATED = 130, 143
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclasses.dataclass
-class Settings:
-    """The global options."""
-
-    cache_dir: Path | None
-    jobs: int
-    show_traceback: bool
-
-    @property
-    def cache(self) -> Cache:
-        """The cache, its directory made if need be."""
-        return Cache(self.cache_dir)
-
-
-def _source_options(command: F) -> F:
-    for kind, title in (("qemu", "QEMU"), ("kernel", "the kernel")):
-        command = click.option(
-            f"--{kind}-source", metavar="SOURCE",
-            help=f"Where {title} comes from: debian:SUITE[=VERSION] (default debian:trixie), "
-            "a tarball, a directory, or PATH@REVISION of a git tree.",
-        )(command)  # fmt: skip
-    return command
-
 
 _variant = click.option(
     "--variant", type=click.Choice(VARIANTS), default="series", show_default=True,
@@ -116,7 +89,7 @@ def cli(
 
 
 @cli.command()
-@_source_options
+@source_options
 @click.pass_obj
 def fetch(settings: Settings, kernel_source: str | None, qemu_source: str | None) -> None:
     """Fetch and unpack the sources, and what else the network has to give."""
@@ -135,7 +108,7 @@ def fetch(settings: Settings, kernel_source: str | None, qemu_source: str | None
     help="Byte order and page size of the kernel, and what else it is built with.",
 )  # fmt: skip
 @click.option("--for-tests", is_flag=True, help="Make all that the project's own tests use.")
-@_source_options
+@source_options
 @click.pass_obj
 def build(
     settings: Settings,
@@ -212,7 +185,7 @@ class _Given:
 @cli.command()
 @_machine_options
 @_variant
-@_source_options
+@source_options
 @click.option("--append", default="", help="Further words for the kernel's command line.")
 @click.pass_obj
 def boot(
@@ -241,7 +214,7 @@ def boot(
 
 @cli.command("demo")
 @_machine_options
-@_source_options
+@source_options
 @click.option("--mb", type=click.IntRange(1), default=128, show_default=True,
               help="Megabytes of the guest's memory under check.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), default="report",
@@ -277,6 +250,7 @@ def demo_command(
 
 cli.add_command(bench)
 cli.add_command(conformance.command)
+cli.add_command(series_group)
 
 
 @cli.command("doctor")
@@ -302,127 +276,6 @@ def clean(settings: Settings, everything: bool) -> None:
     cache = settings.cache
     freed = cache.clean(everything=everything)
     OUT.print(f"{freed / GIGA:.1f} GB freed under {cache.root}", highlight=False, soft_wrap=True)
-
-
-@cli.group("series")
-def series_group() -> None:
-    """Work on the patch series."""
-
-
-def _which(command: F) -> F:
-    flag = click.option(
-        "--mainline", "variant", flag_value="fixes", default="series",
-        help="The corrections of the merged feature, on the tree as it came.",
-    )  # fmt: skip
-    kind = click.argument("kind", type=click.Choice(("kernel", "qemu")))
-    return kind(flag(command))
-
-
-def _patches(kind: Kind) -> Path:
-    return config.kernel_patches() if kind == "kernel" else config.qemu_patches()
-
-
-def _directory(kind: Kind, variant: Variant) -> Path:
-    return series_directory(variant, _patches(kind))
-
-
-@series_group.command("show")
-@_which
-def series_show(kind: Kind, variant: Variant) -> None:
-    """List the patches of a series and the files they touch."""
-    for patch in series.load(_directory(kind, variant)).patches:
-        click.echo(f"{patch.path.name}: {patch.subject}")
-        for name in patch.files:
-            click.echo(f"    {name}")
-
-
-def _flag(variant: Variant) -> str:
-    return " --mainline" if variant == "fixes" else ""
-
-
-def _worktree(cache: Cache, kind: Kind, variant: Variant) -> Path:
-    return cache.root / "edit" / f"{kind}{_flag(variant).replace(' --', '-')}"
-
-
-def _branches(variant: Variant) -> tuple[str, str]:
-    """Names of the branches of a work tree: what the series stands on, and the series."""
-    return ("base", "edit") if variant == "series" else (f"base-{variant}", f"edit-{variant}")
-
-
-@series_group.command("edit")
-@_which
-@_source_options
-@click.pass_obj
-def series_edit(
-    settings: Settings, /, *, kind: Kind, variant: Variant, kernel_source: str | None,
-    qemu_source: str | None,
-) -> None:  # fmt: skip
-    """Make a git work tree with one commit for each patch; print its path.
-
-    Change the commits there (git rebase -i base, or base-fixes), then `hptresize series refresh`.
-    """
-    cache = settings.cache
-    tree = Builder(cache, kernel_source, qemu_source, settings.jobs).tree(kind)
-    where = _worktree(cache, kind, variant)
-    if where.exists():
-        raise UsageError(
-            f"{where} exists already",
-            hint=f"work there, or `hptresize series drop {kind}{_flag(variant)}`",
-        )
-    with tree.lock():
-        base = tree.commit(BASE[variant], _patches(kind))
-        tip = tree.commit(variant, _patches(kind))
-        onto, branch = _branches(variant)
-        where.parent.mkdir(parents=True, exist_ok=True)
-        with ui.step(f"make {where}"):
-            gitcmd.git(tree.path, "worktree", "prune")
-            gitcmd.git(tree.path, "branch", "--force", onto, base)
-            gitcmd.git(tree.path, "worktree", "add", "-q", "-B", branch, where, tip)
-    click.echo(where)
-
-
-@series_group.command("drop")
-@_which
-@_source_options
-@click.pass_obj
-def series_drop(
-    settings: Settings, /, *, kind: Kind, variant: Variant, kernel_source: str | None,
-    qemu_source: str | None,
-) -> None:  # fmt: skip
-    """Remove the work tree of `series edit`, with whatever was changed there."""
-    tree = Builder(settings.cache, kernel_source, qemu_source, settings.jobs).tree(kind)
-    gitcmd.git(tree.path, "worktree", "remove", "--force", _worktree(settings.cache, kind, variant))
-
-
-@series_group.command("refresh")
-@_which
-@click.option("--check", is_flag=True, help="Change nothing; fail if something would change.")
-@_source_options
-@click.pass_obj
-def series_refresh(
-    settings: Settings, /, *, kind: Kind, variant: Variant, check: bool,
-    kernel_source: str | None, qemu_source: str | None,
-) -> None:  # fmt: skip
-    """Write the series' files anew: from the work tree of `series edit`, else from themselves."""
-    tree = Builder(settings.cache, kernel_source, qemu_source, settings.jobs).tree(kind)
-    directory = _directory(kind, variant)
-    with tree.lock():
-        base = tree.commit(BASE[variant], _patches(kind))
-        edited = _worktree(settings.cache, kind, variant)
-        if edited.exists():
-            # The baseline may have been made anew since; the commits stand on theirs.
-            base = gitcmd.git(tree.path, "rev-parse", f"refs/heads/{_branches(variant)[0]}")
-            tip = gitcmd.git(edited, "rev-parse", "HEAD")
-        else:
-            tip = tree.commit(variant, _patches(kind))
-        changed = series.refresh(tree.path, base, tip, directory, write=not check)
-    for name in changed:
-        click.echo(name)
-    if check and changed:
-        raise HptResizeError(
-            f"{directory} is not what git format-patch makes of it: {', '.join(changed)}",
-            hint=f"run `hptresize series refresh {kind}{_flag(variant)}`",
-        )
 
 
 @contextlib.contextmanager

@@ -78,11 +78,14 @@ def series_directory(variant: Variant, patches: Path) -> Path:
     return patches / "mainline" if variant == "fixes" else patches
 
 
-def load_series(variant: Variant, patches: Path) -> Series:
+def load_series(variant: Variant, patches: Path | Series) -> Series:
     """Read the patches of a variant; there is at least one.
 
+    :param patches: directory of the series, or what is read already.
     :raises UsageError: there is none. PatchError: see series.load.
     """
+    if isinstance(patches, Series):
+        return patches
     directory = series_directory(variant, patches)
     series = seriesmod.load(directory)
     if not series.patches:
@@ -152,7 +155,12 @@ class Tree:
     @property
     def title(self) -> str:
         """What to call it in messages."""
-        return f"{KINDS[self.kind].title} {check_kind(self.path, self.kind)}"
+        return f"{KINDS[self.kind].title} {self.version}"
+
+    @property
+    def version(self) -> str:
+        """The tree's own version, e.g. 6.12.107."""
+        return check_kind(self.path, self.kind)
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
@@ -160,7 +168,7 @@ class Tree:
         with self.cache.lock(f"tree-{self.key}"):
             yield
 
-    def known(self, variant: Variant, patches: Path) -> str | None:
+    def known(self, variant: Variant, patches: Path | Series) -> str | None:
         """Return the id of a variant's commit if it has been made; needs no lock."""
         if variant == "stock":
             return gitcmd.known(self.path, "refs/tags/stock")
@@ -171,10 +179,10 @@ class Tree:
             return None
         return gitcmd.known(self.path, self._series_tag(base, load_series(variant, patches)))
 
-    def commit(self, variant: Variant, patches: Path) -> str:
+    def commit(self, variant: Variant, patches: Path | Series) -> str:
         """Return the id of a variant's commit, made now if need be (call with the lock held).
 
-        :param patches: directory of the series; the fixes are in its mainline/.
+        :param patches: directory of the series, the fixes are in its mainline/; or a series.
         :raises BaselineError: the merged feature is not as described.
         :raises PatchError: the series does not apply.
         """
@@ -184,10 +192,12 @@ class Tree:
             return self._make_baseline()
         base = self.commit(BASE[variant], patches)
         series = load_series(variant, patches)
+        tag = self._series_tag(base, series)
+        series = series.for_version(self.version)
         with ui.step(f"apply {len(series.patches)} patches to {self.title}"):
             self._switch(base)
-            made = seriesmod.apply(self.path, series)
-            git(self.path, "update-ref", self._series_tag(base, series), made)
+            made = seriesmod.apply(self.path, series, self.version)
+            git(self.path, "update-ref", tag, made)
         return made
 
     @property
@@ -220,7 +230,7 @@ class Tree:
         git(self.path, "checkout", "--quiet", "--force", "--detach", rev)
         git(self.path, "clean", "--quiet", "-d", "--force")
 
-    def checkout(self, variant: Variant, patches: Path) -> str:
+    def checkout(self, variant: Variant, patches: Path | Series) -> str:
         """Put a variant into the work tree (call with the lock held); return its commit id."""
         commit = self.commit(variant, patches)
         self._switch(commit)
@@ -229,7 +239,7 @@ class Tree:
     def artifact(
         self,
         variant: Variant,
-        patches: Path,
+        patches: Path | Series,
         *,
         key: Callable[[str], str],
         make: Callable[[Path, set[str]], None],

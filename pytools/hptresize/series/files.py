@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Patch series: files of `git format-patch` in a directory, in order, with a cover letter.
+"""The files of a series: `git format-patch` in a directory, in order, with a cover letter.
 
 The cover letter's text lives in cover.txt beside the patches (first line: its
 subject); 0000-cover-letter.patch is made from it, like everything else by `refresh`.
@@ -14,11 +14,10 @@ import re
 import tempfile
 from pathlib import Path
 
-from . import git as gitcmd
-from . import proc
-from .cache import digest
-from .errors import PatchError, UsageError
-from .git import git
+from ..cache import digest
+from ..errors import PatchError, UsageError
+from ..git import git
+from .rules import RULES, Rules, read_rules
 
 COVER = "0000-cover-letter.patch"
 COVER_TEXT = "cover.txt"
@@ -40,6 +39,7 @@ class Series:
 
     directory: Path
     patches: tuple[Patch, ...]
+    rules: Rules = dataclasses.field(default_factory=Rules)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -48,8 +48,17 @@ class Series:
 
     @property
     def digest(self) -> str:
-        """Hash of all patches, the cover letter left out: it builds nothing."""
-        return digest(*(patch.path for patch in self.patches))
+        """Hash of all that makes a tree of it: the cover letter builds nothing."""
+        return digest(self.rules.applying, *(patch.path for patch in self.patches))
+
+    def first(self, count: int) -> Series:
+        """Return the series of only the first patches."""
+        return dataclasses.replace(self, patches=self.patches[:count])
+
+    def for_version(self, version: str) -> Series:
+        """Return the patches that a tree of a version gets, e.g. "6.1.187"."""
+        kept = (p for p in self.patches if self.rules.reason_without(p.subject, version) is None)
+        return dataclasses.replace(self, patches=tuple(kept))
 
 
 def read_patch(path: Path) -> Patch:
@@ -74,7 +83,7 @@ def load(directory: Path) -> Series:
     """Read the series in a directory.
 
     :raises UsageError: no such directory. PatchError: a number is missing or twice there,
-        or a file is no patch.
+        a file is no patch, or series.toml speaks of a patch that is not there.
     """
     if not directory.is_dir():
         raise UsageError(f"no such directory: {directory}")
@@ -86,52 +95,12 @@ def load(directory: Path) -> Series:
                 f"{directory} should have a patch {want:04d} where it has {path.name}",
                 hint="the numbers of a series go 1, 2, 3 without a gap",
             )
-    return Series(directory, tuple(read_patch(path) for path in numbered))
-
-
-def apply(repo: Path, series: Series) -> str:
-    """Apply a series with `git am` on what is checked out; return the new commit's id.
-
-    Where a patch does not apply the tree is left as it was.
-
-    :raises PatchError: names the patch, the file and the line of the hunk.
-    """
-    if not series.patches:
-        return git(repo, "rev-parse", "HEAD")
-    proc.output(["rm", "-rf", repo / ".git" / "rebase-apply"], what="forget an interrupted git am")
-    words = gitcmd.command(
-        repo, "am", "--quiet", "--keep-cr", "--whitespace=nowarn",
-        "--committer-date-is-author-date", *(patch.path.absolute() for patch in series.patches),
-    )  # fmt: skip
-    env = {name: value for name, value in gitcmd.ENV.items() if "AUTHOR" not in name}
-    with tempfile.TemporaryFile() as out:
-        try:
-            with proc.started(words, env=env, stdout=out, stderr=out) as child:
-                pass
-        finally:
-            if (repo / ".git" / "rebase-apply").exists():
-                git(repo, "am", "--abort")
-        if child.returncode:
-            out.seek(0)
-            raise _refused(series, out.read().decode(errors="replace"))
-    return git(repo, "rev-parse", "HEAD")
-
-
-def _refused(series: Series, said: str) -> PatchError:
-    """Say which patch git am refused and where."""
-    number = re.search(r"Patch failed at (\d+)", said)
-    name = "a patch"
-    if number is not None and 0 < int(number[1]) <= len(series.patches):
-        name = str(series.patches[int(number[1]) - 1].path)
-    where = re.search(r"patch failed: (\S+):(\d+)", said)
-    missing = re.search(r"error: (\S+): (does not exist in index|already exists in \S+)", said)
-    if where is not None:
-        place = f"the hunk at {where[1]} line {where[2]} does not fit"
-    elif missing is not None:
-        place = f"{missing[1]} {missing[2].replace('index', 'the tree')}"
-    else:
-        place = proc.likely_cause(said.splitlines()) or "git am failed"
-    return PatchError(f"{name} does not apply: {place}")
+    series = Series(
+        directory, tuple(read_patch(path) for path in numbered), read_rules(directory)
+    )
+    if lost := sorted(series.rules.subjects() - {one.subject for one in series.patches}):
+        raise PatchError(f"{directory / RULES}: no patch has the subject {lost[0]!r}")
+    return series
 
 
 def format_patches(repo: Path, base: str, tip: str, out: Path, *, cover: str, prefix: str) -> None:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What several commands have in common: the global options, where sources come from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from .cache import Cache
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass
+class Settings:
+    """The global options."""
+
+    cache_dir: Path | None
+    jobs: int
+    show_traceback: bool
+
+    @property
+    def cache(self) -> Cache:
+        """The cache, its directory made if need be."""
+        return Cache(self.cache_dir)
+
+
+def source_options(command: F) -> F:
+    """Add --kernel-source and --qemu-source."""
+    for kind, title in (("qemu", "QEMU"), ("kernel", "the kernel")):
+        command = click.option(
+            f"--{kind}-source", metavar="SOURCE",
+            help=f"Where {title} comes from: debian:SUITE[=VERSION] (default debian:trixie), "
+            "a tarball, a directory, or PATH@REVISION of a git tree.",
+        )(command)  # fmt: skip
+    return command
