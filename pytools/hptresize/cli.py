@@ -28,6 +28,7 @@ from .cache import GIGA
 from .errors import HptResizeError, MachineError, UsageError
 from .kbuild import FLAVOURS, PLAIN
 from .machine import MachineConfig, interactive
+from .matrix.command import matrix
 from .options import F, Settings, source_options
 from .series.command import series_group
 from .sources import VARIANTS, Variant
@@ -250,6 +251,7 @@ def demo_command(
 
 cli.add_command(bench)
 cli.add_command(conformance.command)
+cli.add_command(matrix)
 cli.add_command(series_group)
 
 

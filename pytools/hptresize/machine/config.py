@@ -64,7 +64,7 @@ class MachineConfig:
     :param firmware_dir: where QEMU finds its firmware; None: QEMU's own or the system's.
     :param incoming: wait for a guest to be migrated in (see Machine.migrate_to).
     :param extra_args: further arguments for QEMU.
-    :param run_dir: gets console.log and qemu.log; None: nothing is written.
+    :param run_dir: gets console.log, qemu.log and qmp.log; None: nothing is written.
     """
 
     qemu: Path

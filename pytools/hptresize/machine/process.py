@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import json
 import logging
 import os
 import shutil
@@ -20,7 +21,8 @@ import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, TypeVar
@@ -74,6 +76,8 @@ class Qemu:
         self._listener: asyncio.Task[None] | None = None
         self._unsent = bytearray()
         self._stderr = self._stderr_file()
+        self._begin = time.monotonic()
+        self._qmp_log = config.run_dir / "qmp.log" if config.run_dir is not None else None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run_loop, name="qemu", daemon=True)
         watch.qemu_stderr = self.stderr
@@ -229,11 +233,26 @@ class Qemu:
             self._qmp = QMPClient(_QMP_NAME)
             await self._qmp.connect(self._ours["monitor"])
             self._listener = asyncio.create_task(self._listen(self._qmp))
-        return await self._qmp.execute(command, arguments or None)
+        self._log_qmp("->", {"execute": command, "arguments": arguments})
+        try:
+            answer = await self._qmp.execute(command, arguments or None)
+        except ExecuteError as error:
+            self._log_qmp("<-", {"error": str(error)})
+            raise
+        self._log_qmp("<-", {"return": answer})
+        return answer
+
+    def _log_qmp(self, direction: str, message: Mapping[str, object]) -> None:
+        """Keep what was said on QMP, with the seconds since QEMU's start."""
+        if self._qmp_log is not None:
+            with self._qmp_log.open("a") as out:
+                seconds = time.monotonic() - self._begin
+                out.write(f"{seconds:9.3f} {direction} {json.dumps(message)}\n")
 
     async def _listen(self, qmp: QMPClient) -> None:
         """Keep the events that QEMU sends, for whoever awaits one."""
         async for event in qmp.events:
+            self._log_qmp("<-", event)
             with self._watch.update():
                 self._watch.events.append(dict(event))
 

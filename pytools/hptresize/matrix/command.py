@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command `hptresize matrix`."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from hptresize.bench.plan import FULL_ORDER
+from hptresize.builds import Builder
+from hptresize.errors import MachineError, ToolMissing, UsageError
+from hptresize.options import F, Settings, source_options
+
+from . import outcome, spec
+from .plan import Limits, Parts, check_fit
+from .runner import command_line
+from .side_by_side import LOW, TOP, Wanted
+from .spec import Cell
+
+if TYPE_CHECKING:
+    from .session import MatrixResult
+
+
+@click.group("matrix")
+def matrix() -> None:
+    """Boot and resize guests on hosts of all kinds, and report.
+
+    FILTER is axis=value,value; several of them have to hold at once.
+    """
+
+
+def _selecting(command: F) -> F:
+    for decorate in (
+        click.argument("filters", nargs=-1, metavar="[FILTER]..."),
+        click.option("--set", "name", default="default", show_default=True, metavar="NAME",
+                     help="The set of cells that the filter is put on."),
+        click.option("--all", "everything", is_flag=True,
+                     help="Every combination of all values instead of a set."),
+        click.option("--declaration", type=click.Path(path_type=Path, dir_okay=False),
+                     default=spec.DECLARATION, metavar="FILE", show_default="the package's own",
+                     help="Where axes and cells are declared."),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def _given(command: F) -> F:
+    texts = {
+        "kernel": "Boot this instead of the kernel with the series.",
+        "initrd": "Use this image instead of building one.",
+        "qemu": "Run this instead of our QEMU.",
+        "mainline": "Run this instead of mainline's QEMU.",
+    }
+    for name, text in texts.items():
+        command = click.option(
+            f"--{name}", type=click.Path(path_type=Path), metavar="FILE", help=text
+        )(command)
+    return source_options(command)
+
+
+def _limits(command: F) -> F:
+    for decorate in (
+        click.option("--cpus", type=click.IntRange(1), metavar="N",
+                     help="CPUs that cells may keep busy (default: all)."),
+        click.option("--memory-limit", type=click.IntRange(1), metavar="MB",
+                     help="Memory that cells may take (default: what is free)."),
+    ):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+_out = click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default="report/matrix",
+    show_default=True, metavar="DIR", help="Gets the report and each cell's files.",
+)  # fmt: skip
+
+
+def _select(
+    filters: Sequence[str], name: str, everything: bool, declaration: Path
+) -> tuple[spec.Matrix, list[Cell]]:
+    made = spec.load(declaration)
+    return made, made.select(made.cells(None if everything else name), filters)
+
+
+def _check_packages() -> None:
+    """Check that the Python packages are there that only the matrix needs.
+
+    :raises ToolMissing: names the one that is not.
+    """
+    for name in ("jinja2", "kcidb_io", "matplotlib", "pytest", "pytest_timeout", "xdist"):
+        if importlib.util.find_spec(name) is None:
+            raise ToolMissing(
+                f"the Python package {name} is not installed",
+                hint="`pip install -c constraints.txt -e .[matrix]`",
+            )
+
+
+@matrix.command("list")
+@_selecting
+@click.option("--axes", is_flag=True, help="The axes and their values instead.")
+def list_command(
+    filters: Sequence[str], name: str, everything: bool, declaration: Path, axes: bool
+) -> None:
+    """List the cells and what is expected of each."""
+    made, cells = _select(filters, name, everything, declaration)
+    if axes:
+        for axis, values in made.axes.items():
+            click.echo(f"{axis}:")
+            for value, about in values.items():
+                click.echo(f"    {value}{': ' + about['about'] if 'about' in about else ''}")
+        return
+    for cell in cells:
+        why = f"skip: {cell.skip}" if cell.skip else f"xfail: {cell.fails}" if cell.fails else ""
+        click.echo(f"{cell.id}  {why}".rstrip())
+    skipped = sum(bool(cell.skip) for cell in cells)
+    click.echo(f"{len(cells)} cells, {skipped} of them skipped")
+
+
+@matrix.command("run")
+@_selecting
+@_given
+@_limits
+@_out
+@click.option("--dry-run", is_flag=True, help="Print the command lines, run nothing.")
+@click.option("--failed", is_flag=True, help="Only those that failed in DIR's last run.")
+@click.option("-x", "--first-failure", is_flag=True, help="Stop at the first failure.")
+@click.option("--measure/--no-measure", default=True,
+              help="Measure mainline and ours side by side as well.")
+@click.option("--max-order", type=click.IntRange(LOW, FULL_ORDER), default=TOP, show_default=True,
+              metavar="N", help="Log2 of the bytes of the largest table measured.")  # fmt: skip
+@click.pass_obj
+def run_command(
+    settings: Settings,
+    /,
+    *,
+    filters: Sequence[str],
+    name: str,
+    everything: bool,
+    declaration: Path,
+    cpus: int | None,
+    memory_limit: int | None,
+    out: Path,
+    dry_run: bool,
+    failed: bool,
+    first_failure: bool,
+    measure: bool,
+    max_order: int,
+    kernel_source: str | None,
+    qemu_source: str | None,
+    **given: Path | None,
+) -> None:
+    """Run the cells, as many at once as there is room for."""
+    _check_packages()
+    from . import session  # noqa: PLC0415 (packages that may not be there, and are slow to load)
+
+    out = out.absolute()
+    made, cells = _select(filters, name, everything, declaration)
+    before = session.load(out) if failed else None
+    if before is not None:
+        bad = {one.id for one in before.bad}
+        cells = [cell for cell in cells if cell.id in bad]
+        if not cells:
+            raise UsageError(f"nothing failed in {out} that is chosen here")
+    limits = Limits.of_this_machine(cpus, memory_limit)
+    check_fit(cells, limits)
+    parts = Parts(made, Builder(settings.cache, kernel_source, qemu_source, settings.jobs), given)
+    tasks = parts.tasks(cells, limits)
+    if dry_run:
+        for task in tasks:
+            click.echo(f"# {task.id}\n{command_line(task)}")
+        return
+    wanted = _wanted(parts, max_order) if measure and before is None else None
+    job = session.Job(
+        out, cells, tasks, limits, wanted, first_failure,
+        " ".join(filters) or ("all cells" if everything else f"the {name} set"),
+    )  # fmt: skip
+    # pytest's own words go elsewhere meanwhile.
+    result = session.run(job, Console(file=sys.stdout), before)
+    finish(result, out)
+
+
+def _wanted(parts: Parts, top: int) -> Wanted:
+    """What is measured side by side: the default cell's kernel on both QEMUs."""
+    first = {axis: next(iter(values)) for axis, values in parts.matrix.axes.items()}
+    limits = Limits.of_this_machine()
+    mainline, ours = (
+        parts.tasks([Cell({**first, "host": host})], limits)[0] for host in ("mainline", "mirror")
+    )
+    return Wanted(
+        str(ours.kernel), str(ours.initrd), str(ours.qemu), str(mainline.qemu), top=top
+    )  # fmt: skip
+
+
+def finish(result: MatrixResult, out: Path) -> None:
+    """Write the reports, show how it came out, and end as it came out.
+
+    :raises MachineError: a cell did not do what was expected.
+    :raises KeyboardInterrupt, SystemExit: a signal had ended the run.
+    """
+    from . import report  # noqa: PLC0415
+
+    report.write(result, out)
+    console = Console()
+    counts = ", ".join(f"{n} {status}" for status, n in outcome.count(result.cells).items())
+    console.print(
+        f"{result.title}: {counts} in {result.seconds:.0f} s. Report: {out / 'report.html'}",
+        highlight=False, soft_wrap=True, markup=False,
+    )  # fmt: skip
+    if result.ended_by == signal.SIGINT:
+        raise KeyboardInterrupt
+    if result.ended_by is not None:
+        raise SystemExit(128 + result.ended_by)
+    problems = [f"{one.id}: {one.how or one.what}" for one in result.bad] + result.problems
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise MachineError(f"{problems[0]}{more}; see {out / 'report.html'}")
+
+
+@matrix.command("report")
+@_out
+def report_command(out: Path) -> None:
+    """Write the reports of the last run in DIR anew."""
+    _check_packages()
+    from . import report, session  # noqa: PLC0415
+
+    for path in report.write(session.load(out), out):
+        click.echo(path)

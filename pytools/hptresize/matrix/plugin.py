@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The pytest plugin that makes tests of cells and shares the machine among them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import hub, outcome, side_by_side
+from .plan import Limits, Task
+from .runner import CELLS, run_cell
+
+PLAN = "plan.json"
+# The side-by-side measurement is no cell, but an item and a line of progress.
+MEASURE = "side by side"
+
+
+class Runner:
+    """Runs cells of a plan.
+
+    :param where: the directory of the run, which holds the plan.
+    :param socket: of the hub.
+    """
+
+    def __init__(self, where: Path, socket: Path) -> None:
+        self.where = where
+        self.socket = socket
+        self.plan = json.loads((where / PLAN).read_text())
+        self.tasks = {one.id: one for one in map(Task.of, self.plan["tasks"])}
+
+    def run(self, name: str) -> None:
+        """Run a cell when there is room; its outcome is pytest's."""
+        task = self.tasks[name]
+        want = Limits(task.threads, task.memory_mb)
+        with hub.room(self.socket, name, want) as doing:
+            done = run_cell(task, self.where / CELLS / name, doing)
+        judge(done)
+
+    def measure(self) -> None:
+        """Measure side by side, with the machine to itself."""
+        plan = side_by_side.Wanted.of(self.plan["measure"])
+        want = Limits(self.plan["limits"]["cpus"], plan.memory_mb)
+        with hub.room(self.socket, MEASURE, want) as doing:
+            problems = side_by_side.measure(plan, self.where, doing)
+        if problems:
+            pytest.fail("; ".join(problems), pytrace=False)
+
+
+def judge(done: outcome.CellOutcome) -> None:
+    """Turn the outcome of a cell into that of a test."""
+    if done.status == "xfail":
+        pytest.xfail(done.what)
+    if done.status in outcome.BAD:
+        pytest.fail(f"{done.how}: {done.what}" if done.how else done.what, pytrace=False)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options by which ``hptresize matrix run`` says what is to be done."""
+    group = parser.getgroup("hptresize matrix")
+    group.addoption("--matrix", type=Path, metavar="DIR", help="directory of the run")
+    group.addoption("--matrix-hub", type=Path, metavar="SOCKET", help="who shares the machine")
+
+
+@pytest.fixture(scope="session")
+def runner(pytestconfig: pytest.Config) -> Runner:
+    """What runs the cells."""
+    return Runner(pytestconfig.getoption("matrix"), pytestconfig.getoption("matrix_hub"))
+
+
+def _id_of(task: dict[str, Any]) -> str:
+    return Task.of(task).id
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each cell of the plan."""
+    plan = json.loads((metafunc.config.getoption("matrix") / PLAN).read_text())
+    if "cell" in metafunc.fixturenames:
+        skipped = [
+            pytest.param(name, marks=pytest.mark.skip(reason=why))
+            for name, why in plan["skipped"].items()
+        ]
+        metafunc.parametrize("cell", [*map(_id_of, plan["tasks"]), *skipped])
+    if "measure" in metafunc.fixturenames:
+        metafunc.parametrize("measure", [MEASURE] if plan["measure"] else [])

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a run found, for machines and for people. pytest itself writes the JUnit form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..session import MatrixResult
+from . import html, kcidb, ktap
+
+
+def write(result: MatrixResult, where: Path) -> list[Path]:
+    """Write all forms beside the result's own JSON.
+
+    :param where: the directory of the run.
+    :returns: the files.
+    """
+    made = {
+        "matrix.ktap": ktap.render(result),
+        "matrix.kcidb.json": kcidb.render(result),
+        "report.html": html.render(result, where),
+    }
+    for name, text in made.items():
+        (where / name).write_text(text)
+    return [where / name for name in made]

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The result as KTAP, version 1 (Documentation/dev-tools/ktap.rst)."""
+
+from __future__ import annotations
+
+from ..outcome import CellOutcome
+from ..session import MatrixResult
+
+
+def render(result: MatrixResult) -> str:
+    """Return the result as KTAP: one line for each cell, what it was before a bad one."""
+    lines = ["KTAP version 1", f"1..{len(result.cells)}"]
+    for number, one in enumerate(result.cells, 1):
+        lines += [f"# {text}" for text in one.notes]
+        if one.status in ("fail", "xpass"):
+            lines.append(f"# {one.how}: {one.what}" if one.how else f"# {one.what}")
+        lines.append(_line(number, one))
+    lines += [f"# {text}" for text in result.problems]
+    return "\n".join(lines) + "\n"
+
+
+def _line(number: int, one: CellOutcome) -> str:
+    if one.status == "skip":
+        return f"ok {number} {one.id} # SKIP {one.what}"
+    if one.status == "unrun":
+        return f"ok {number} {one.id} # SKIP not run"
+    if one.status == "xfail":
+        return f"not ok {number} {one.id} # XFAIL {one.what}"
+    return f"{'ok' if one.status == 'pass' else 'not ok'} {number} {one.id}"
