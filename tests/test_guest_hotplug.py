@@ -51,11 +51,11 @@ def plug(machine: Machine, name: str, size: int = DIMM) -> None:
     )
 
 
-def unplug(machine: Machine, name: str) -> None:
+def unplug(machine: Machine, name: str, size: int = DIMM) -> None:
     """Take a DIMM away and wait until the guest has let it go."""
     before = len(machine.console.text)
     machine.qmp("device_del", id=name)
-    blocks = DIMM // int(machine.run("cat", BLOCK).text, 16)
+    blocks = size // int(machine.run("cat", BLOCK).text, 16)
     machine.agent.watch.wait(
         lambda: machine.console.text[before:].count(") was hot-removed") >= blocks,
         60,

@@ -87,15 +87,23 @@ class BareGuest:
         :param timeout: seconds.
         :raises QemuDied, GuestHung: there was no answer.
         """
-        if len(arguments) > 5:
-            raise ValueError("a hypercall of the bare guest has up to five arguments")
-        words = [f"{value & (1 << 64) - 1:x}" for value in (number, *arguments)]
-        self._qemu.write_channel((" ".join(words) + "\n").encode())
+        self.send_hcall(number, *arguments)
         said = self._line(timeout, f"the answer to hypercall {number:#x}")
         first, *values = (int(word, 16) for word in said.split())
         signed = first - (1 << 64) if first >> 63 else first
         known = signed in Result._value2member_map_
         return Answer(Result(signed) if known else signed, tuple(values))
+
+    def send_hcall(self, number: int, *arguments: int) -> None:
+        """Have a hypercall made that may not come back, and do not wait for it."""
+        if len(arguments) > 5:
+            raise ValueError("a hypercall of the bare guest has up to five arguments")
+        words = [f"{value & (1 << 64) - 1:x}" for value in (number, *arguments)]
+        self._qemu.write_channel((" ".join(words) + "\n").encode())
+
+    def wait_ended(self, timeout: float = 30.0) -> int | None:
+        """QEMU's exit status once it has ended; None if it runs on after ``timeout`` seconds."""
+        return self._qemu.wait_ended(timeout)
 
     def qmp(self, command: str, *, timeout: float = 30.0, **arguments: object) -> Any:
         """Execute a QMP command, as :meth:`hptresize.machine.Machine.qmp`."""

@@ -138,10 +138,30 @@ void host_reset_gives_default_size(void)
 	check_table(true);
 }
 
+static void cas_forgets(u64 prepared)
+{
+	CHECK(client_architecture_support(), "client-architecture-support failed");
+	CHECK_RESULT(commit(0, prepared), H_CLOSED, "prepared before CAS");
+	check_table(true);
+}
+
 void host_cas_forgets(void)
 {
 	fresh();
 	CHECK_RESULT(prepare_wait(0, 20), H_SUCCESS, "PREPARE");
-	CHECK(client_architecture_support(), "client-architecture-support failed");
-	CHECK_RESULT(commit(0, 20), H_CLOSED, "prepared before CAS");
+	cas_forgets(20);
+}
+
+void host_cas_while_preparing(void)
+{
+	fresh();
+	prepare(0, LARGEST);
+	cas_forgets(LARGEST);
+}
+
+void host_cas_after_no_memory(void)
+{
+	no_memory();
+	ask_host("nolimit");
+	cas_forgets(LARGEST);
 }
