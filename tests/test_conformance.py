@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hptresize import conformance
+from hptresize import conformance, conformance_table
 from hptresize.conformance import Outcome, Subject
 from hptresize.errors import UsageError
 from hptresize.image.conformance import build_conformance
@@ -138,3 +138,53 @@ def test_arguments_that_make_no_sense(argv: list[str]) -> None:
 def test_a_program_that_is_no_qemu(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not run"):
         conformance.qemu_version(tmp_path)
+
+
+def test_the_document_has_every_test() -> None:
+    """As they are declared, each with an outcome in every column; ours fail none."""
+    text = (Path(__file__).parents[1] / "docs" / "conformance.md").read_text()
+    lines = [line[2:-2].split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    head = next(words for words in lines if words[0] == "test")
+    rows = {words[0]: words for words in lines if words[0] in TESTS}
+    assert list(rows) == list(TESTS), "run what docs/conformance.md says"
+    for name, row in rows.items():
+        assert row[1] == TESTS[name].text
+        assert all(row[2 : len(head) - 1]), f"{name} has no outcome in some column"
+        assert {row[head.index("mirror")], row[head.index("rehash")]} <= {"pass", "skip"}
+
+
+def test_runs_side_by_side(tmp_path: Path) -> None:
+    runs = {
+        "ours": [Outcome("a.b", "it works", "pass", "", 0.1), Outcome("a.c", "so", "skip", "n", 0)],
+        "other": [Outcome("a.b", "it works", "fail", "x | y", 0.1)],
+    }
+    words = []
+    for name, outcomes in runs.items():
+        (tmp_path / name).write_text(conformance.as_json(Subject(Path("qemu")), "10.0", outcomes))
+        words.append(f"{name}={tmp_path / name}")
+    document = tmp_path / "doc.md"
+    document.write_text(f"above\n{conformance_table.BEGIN}\nold\n{conformance_table.END}\nbelow\n")
+    done = CliRunner().invoke(conformance.command, ["--markdown", str(document), *words])
+    assert done.exit_code == 0, done.output
+    text = document.read_text()
+    assert "| a.b | it works | pass | **FAIL** | x \\| y |" in text
+    assert "| a.c | so | skip |  |  |" in text
+    assert "| ours | 1 | 0 | 1 |" in text
+    assert (text[:6], text[-6:], "old" in text) == ("above\n", "below\n", False)
+
+
+@pytest.mark.parametrize("words", [[], ["a"], ["a=/nonexistent"], ["=x"]])
+def test_runs_that_make_no_table(tmp_path: Path, words: list[str]) -> None:
+    out = tmp_path / "table.md"
+    done = CliRunner().invoke(conformance.command, ["--markdown", str(out), *words])
+    assert isinstance(done.exception, UsageError)
+    assert not out.exists()
+
+
+def test_a_document_without_a_place(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"tests": []}')
+    document = tmp_path / "doc.md"
+    document.write_text("nothing here\n")
+    argv = ["--markdown", str(document), f"a={tmp_path / 'a.json'}"]
+    assert isinstance(CliRunner().invoke(conformance.command, argv).exception, UsageError)
+    assert document.read_text() == "nothing here\n"

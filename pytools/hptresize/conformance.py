@@ -29,6 +29,7 @@ from rich import box
 from rich.console import Console as Terminal
 from rich.table import Table
 
+from . import conformance_table
 from .errors import GuestHung, MachineError, QemuDied, UsageError
 from .image.bare import BARE_ADDRESS
 from .image.conformance import CONFORMANCE_DIR, build_conformance
@@ -380,7 +381,8 @@ def as_json(subject: Subject, version: str, outcomes: Sequence[Outcome]) -> str:
 
 
 @click.command("conformance")
-@click.option("--qemu", type=click.Path(path_type=Path, dir_okay=False), required=True,
+@click.argument("runs", nargs=-1, metavar="[NAME=JSON]...")
+@click.option("--qemu", type=click.Path(path_type=Path, dir_okay=False),
               metavar="PROGRAM", help="The qemu-system-ppc64 to be tested.")  # fmt: skip
 @click.option("--firmware", type=click.Choice(("vof", "slof")), default="vof", show_default=True,
               help="What starts the payload.")  # fmt: skip
@@ -389,16 +391,40 @@ def as_json(subject: Subject, version: str, outcomes: Sequence[Outcome]) -> str:
 @click.option("-k", "only", metavar="REGEX", help="Only tests whose name matches.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False),
               metavar="FILE", help="Write the outcomes there, too.")  # fmt: skip
+@click.option("--markdown", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write a table of the named runs and of this one into a document.")  # fmt: skip
 def command(
-    qemu: Path, firmware: Firmware, options: tuple[str, ...], only: str | None,
-    json_file: Path | None,
+    *, runs: tuple[str, ...], qemu: Path | None, firmware: Firmware, options: tuple[str, ...],
+    only: str | None, json_file: Path | None, markdown: Path | None,
 ) -> None:  # fmt: skip
-    """Test the hypercalls of any QEMU from inside a guest."""
-    if not (qemu.is_file() and os.access(qemu, os.X_OK)):
-        raise UsageError(f"QEMU {qemu} is not a program", hint="see --qemu")
+    """Test the hypercalls of any QEMU from inside a guest.
+
+    NAME=JSON: a column of the table of --markdown, from what --json wrote in another run.
+    """
+    columns = conformance_table.named_runs(runs)
+    if columns and markdown is None:
+        raise UsageError("runs of before are only for a table", hint="see --markdown")
+    if qemu is None and not columns:
+        raise UsageError("nothing to do: no QEMU to test, no run to tabulate", hint="see --qemu")
+    failed = 0
+    if qemu is not None:
+        if not (qemu.is_file() and os.access(qemu, os.X_OK)):
+            raise UsageError(f"QEMU {qemu} is not a program", hint="see --qemu")
+        name, outcomes = _run_and_show(Subject(qemu, firmware, options), only, json_file)
+        columns[name] = {one.name: asdict(one) for one in outcomes}
+        failed = sum(one.status == "fail" for one in outcomes)
+    if markdown is not None:
+        conformance_table.write_markdown(markdown, columns)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _run_and_show(
+    subject: Subject, only: str | None, json_file: Path | None
+) -> tuple[str, list[Outcome]]:
+    """Run the tests with a terminal looking on; returns a name for the run, and the outcomes."""
     terminal = Terminal()
-    subject = Subject(qemu, firmware, options)
-    version = qemu_version(qemu)
+    version = qemu_version(subject.qemu)
     tests = [one for one in load_tests() if only is None or re.search(only, one.name)]
     if not tests:
         raise UsageError(f"no test matches {only!r}", hint="see tests.def of the payload")
@@ -412,11 +438,10 @@ def command(
         json_file.write_text(as_json(subject, version, outcomes))
     failed = sum(one.status == "fail" for one in outcomes)
     skipped = sum(one.status == "skip" for one in outcomes)
+    name = ", ".join([version, subject.firmware, *subject.machine_options])
     terminal.print(
-        f"QEMU {version}, {firmware}{''.join(', ' + o for o in options)}: "
-        f"{len(outcomes) - failed - skipped} passed, {failed} failed, {skipped} left out, "
-        f"{time.monotonic() - begin:.1f} s",
+        f"QEMU {name}: {len(outcomes) - failed - skipped} passed, {failed} failed, "
+        f"{skipped} left out, {time.monotonic() - begin:.1f} s",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    if failed:
-        raise click.exceptions.Exit(1)
+    return name, outcomes
