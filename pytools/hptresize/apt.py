@@ -15,6 +15,7 @@ import logging
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -406,6 +407,25 @@ class AptRoot:
         if len(found) != 1:
             raise FetchError(f"expected one package file in {where}", hint="remove that directory")
         return found[0]
+
+    def fetch_closure(self, package: str) -> Path:
+        """Return a directory with the .deb of a package and of all that it depends on.
+
+        :raises FetchError: they could not be had.
+        """
+
+        def make(into: Path) -> None:
+            self.update()
+            where = ["-o", f"Dir::Cache::archives={into}", "--no-install-recommends"]
+            # apt's status file is empty, so nothing counts as installed.
+            what = f"download {package} and what it needs ({self.arch})"
+            (into / "partial").mkdir()
+            self._apt([*where, "--download-only", "install", package], what)
+            (into / "lock").unlink(missing_ok=True)
+            shutil.rmtree(into / "partial")
+
+        key = f"{self.suite}-{self.arch}-{package}-closure"
+        return self.cache.dir("debs", key, make, f"{package}:{self.arch} with its libraries")
 
     def depends(self, package: str) -> list[str]:
         """Return the names of the packages that a package depends on directly (first choices)."""

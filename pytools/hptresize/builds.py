@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from pathlib import Path
 
 from . import kbuild, qemubuild, sources, toolchain, ui
@@ -13,12 +14,15 @@ from .cache import Cache, digest
 from .errors import FetchError
 from .image import Endian, build_initramfs, image_key
 from .kbuild import PLAIN, KernelBuild
+from .kvmhv import build_host_image
+from .kvmhv import image as kvmhv_image
 from .qemubuild import QemuBuild
 from .sources import Tree, Variant
 
 # Guest programs come from the release whose kernel and QEMU the tests call "stock".
 GUEST_SUITE = "bookworm"
 STOCK_KERNEL = "linux-image-powerpc64le"
+HOST_QEMU = "qemu-system-ppc"
 
 
 @dataclasses.dataclass
@@ -93,6 +97,13 @@ class Builder:
 
         :raises FetchError: it cannot be had.
         """
+        found = sorted((self._debian_kernel_package() / "boot").glob("vmlinux-*"))
+        if not found:
+            raise FetchError(f"Debian's {STOCK_KERNEL} holds no vmlinux")
+        self.cache.set_note("last-kernel-debian", {"path": str(found[0])})
+        return found[0]
+
+    def _debian_kernel_package(self) -> Path:
         apt = AptRoot(self.cache, GUEST_SUITE, "ppc64el")
         known = self.cache.note("debian-kernel").get("package")
         if isinstance(known, str):
@@ -110,12 +121,37 @@ class Builder:
             with ui.step(f"unpack {deb.name}"):
                 unpack_deb(deb, into)
 
-        where = self.cache.dir("artifacts", package, make, f"Debian's {package}")
-        found = sorted((where / "boot").glob("vmlinux-*"))
-        if not found:
-            raise FetchError(f"{deb} holds no vmlinux")
-        self.cache.set_note("last-kernel-debian", {"path": str(found[0])})
-        return found[0]
+        return self.cache.dir("artifacts", package, make, f"Debian's {package}")
+
+    def kvmhv_image(self) -> Path:
+        """Return the initramfs of the emulated host with KVM HV; its kernel is Debian's.
+
+        :raises FetchError: a package cannot be had.
+        """
+        debs = AptRoot(self.cache, GUEST_SUITE, "ppc64el").fetch_closure(HOST_QEMU)
+        kernel = self._debian_kernel_package()
+        packer = self.tree("kernel").path / "usr" / "gen_init_cpio.c"
+        names = "\n".join(sorted(deb.name for deb in debs.glob("*.deb")))
+        key = digest(
+            image_key(endian="le", busybox=self.busybox(), gen_init_cpio_source=packer),
+            kernel.name, names, Path(kvmhv_image.__file__),
+        )[:16]  # fmt: skip
+
+        def make(into: Path) -> None:
+            with (
+                ui.step("make the image of the host with KVM HV"),
+                tempfile.TemporaryDirectory(dir=into) as scratch,
+            ):
+                for deb in debs.glob("*.deb"):
+                    unpack_deb(deb, Path(scratch))
+                build_host_image(
+                    into / "initramfs.gz", packages=Path(scratch), kernel_package=kernel,
+                    busybox=self.busybox(), gen_init_cpio_source=packer,
+                )  # fmt: skip
+
+        made = self.cache.dir("artifacts", f"kvmhv-{key}", make, "image of the host with KVM HV")
+        self._remember("kvmhv-image", made / "initramfs.gz")
+        return made / "initramfs.gz"
 
     def for_tests(self) -> None:
         """Make everything that the project's own tests use."""
@@ -128,6 +164,7 @@ class Builder:
         self.image("be")
         self.image("le")
         self.debian_kernel()
+        self.kvmhv_image()
 
     def _remember(self, name: str, path: Path, variant: str = "") -> None:
         """Keep what `hptresize path` and the test fixtures will say: "kernel", "kernel-series"."""

@@ -53,7 +53,7 @@ DIRECTORIES = (
 )
 _APPLETS = """
 [ ash awk base64 basename cat chmod chroot clear cmp cp cut date dd devmem df dirname
-dmesg du echo env expr false find free grep gunzip gzip head hexdump hostname id kill
+dmesg du echo env expr false find free grep gunzip gzip head hexdump hostname id insmod kill
 killall less ln ls lsmod md5sum mkdir mknod modprobe more mount mv nice nproc od pgrep
 pidof ping poweroff printf ps pwd readlink reboot renice reset rm rmdir sed seq setsid sh
 sha256sum sleep sort stat stty sync sysctl tail tar taskset tee test time timeout top

@@ -73,6 +73,11 @@ class Job:
         """What it printed so far."""
         return bytes(self._out)
 
+    @property
+    def stderr(self) -> bytes:
+        """Likewise to its standard error."""
+        return bytes(self._err)
+
     def take(self, message: Frame) -> None:
         """A frame about this job (with the watch's lock held)."""
         if message.type == frame.STDOUT:

@@ -59,6 +59,7 @@ class MachineConfig:
         machines have.
     :param resize_hpt: value of the machine option of that name, or None for a
         QEMU that has no such option.
+    :param accel: "tcg", or "kvm" where QEMU itself runs on POWER (see hptresize.kvmhv).
     :param machine_options: further ones, such as "ic-mode=xics".
     :param append: further words for the kernel's command line.
     :param firmware_dir: where QEMU finds its firmware; None: QEMU's own or the system's.
@@ -77,6 +78,7 @@ class MachineConfig:
     radix: bool = False
     firmware: Firmware = "vof"
     resize_hpt: str | None = "enabled"
+    accel: Literal["tcg", "kvm"] = "tcg"
     machine_options: tuple[str, ...] = ()
     append: str = ""
     firmware_dir: Path | None = None
@@ -128,7 +130,7 @@ class MachineConfig:
         return [*argv, "-append", self._append(), *self.extra_args]
 
     def _hardware(self) -> list[str]:
-        machine = ["pseries", "accel=tcg", "memory-backend=ram0", *TCG_CAPABILITIES]
+        machine = ["pseries", f"accel={self.accel}", "memory-backend=ram0", *TCG_CAPABILITIES]
         if self.firmware == "vof":
             machine.append("x-vof=on")
         if self.resize_hpt is not None:

@@ -123,7 +123,7 @@ class Machine:
         """
         self.config.validate()
         deadline = Deadline(self._start_timeout)
-        self._qemu = Qemu(self.config, self._watch, self.console.feed, self.agent.feed)
+        self._qemu = self._make_qemu()
         try:
             self._qemu.start(min(30.0, deadline.left))
             if not self.config.incoming:
@@ -131,6 +131,9 @@ class Machine:
         except BaseException:
             self.shutdown(quick=True)
             raise
+
+    def _make_qemu(self) -> Qemu:
+        return Qemu(self.config, self._watch, self.console.feed, self.agent.feed)
 
     def shutdown(self, *, quick: bool = False, timeout: float = 20.0) -> None:
         """Power the guest off, or end QEMU at once, and wait for its end.

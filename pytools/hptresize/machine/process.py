@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
@@ -65,6 +65,9 @@ class Qemu:
     :param channel: gets the bytes of the command channel.
     """
 
+    # Sockets that it is given, by the names of MachineConfig.command()'s arguments.
+    ENDS: ClassVar[tuple[str, ...]] = ("console", "channel", "monitor")
+
     def __init__(self, config: MachineConfig, watch: Watch, console: Sink, channel: Sink) -> None:
         self._config = config
         self._watch = watch
@@ -91,6 +94,10 @@ class Qemu:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
         self._loop.close()
+
+    @property
+    def _was_started(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -120,11 +127,9 @@ class Qemu:
             self._watch.started = True
 
     async def _spawn(self) -> None:
-        theirs = {name: self._pair(name) for name in ("console", "channel", "monitor")}
+        theirs = {name: self._pair(name) for name in self.ENDS}
         fds = {name: f"socket,fd={end.fileno()}" for name, end in theirs.items()}
-        argv = self._config.command(
-            console=fds["console"], channel=fds["channel"], monitor=fds["monitor"]
-        )
+        argv = self._config.command(**fds)
         log.debug("qemu: %s", " ".join(argv))
         try:
             # A session of its own: Ctrl-C on the terminal is ours to act on.
@@ -140,7 +145,10 @@ class Qemu:
             for end in theirs.values():
                 end.close()
         pidfd = os.pidfd_open(self._process.pid)
-        self._loop.add_reader(pidfd, self._ended, pidfd)
+        self._loop.add_reader(pidfd, self._reap, pidfd)
+        self._listen_to_sinks()
+
+    def _listen_to_sinks(self) -> None:
         for name in self._sinks:
             self._open.add(name)
             self._loop.add_reader(self._ours[name], self._read, name)
@@ -166,14 +174,16 @@ class Qemu:
         self._loop.remove_reader(self._ours[name])
         self._open.discard(name)
 
-    def _ended(self, pidfd: int) -> None:
-        """The process has ended; what it still said comes before the news."""
+    def _reap(self, pidfd: int) -> None:
         assert self._process is not None
         self._loop.remove_reader(pidfd)
         os.close(pidfd)
-        status = self._process.wait()
+        self._ended(self._process.wait())
+
+    def _ended(self, status: int) -> None:
+        """The process has ended; what it still said comes before the news."""
         for name in list(self._open):
-            # Its ends are closed, so this finds the end and cannot block.
+            # No more is written, so this finds the end and cannot block.
             while name in self._open:
                 before = len(self._open)
                 self._read(name)
@@ -290,7 +300,7 @@ class Qemu:
     def close(self) -> None:
         """End QEMU if it runs, wait for it, and give everything back."""
         self.kill()
-        if self._process is not None and self.wait_ended(30.0) is None:
+        if self._was_started and self.wait_ended(30.0) is None:
             log.error("qemu: process %d does not end", self.pid)
         atexit.unregister(self.kill)
         if self._thread.is_alive():
