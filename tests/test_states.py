@@ -26,7 +26,6 @@ from hptresize.image.initramfs import COMPILERS
 from hptresize.machine import BareGuest, Machine, MachineConfig
 from hptresize.machine.agent import Job
 from hptresize.pytest_plugin import Boot
-from test_guest_hotplug import plug, unplug
 
 pytestmark = pytest.mark.boot
 
@@ -289,10 +288,10 @@ def test_with_a_kernel(boot: Boot, mode: str) -> None:
     )  # fmt: skip
     assert machine.order_guest() == machine.order_host() == 23
     machine.run("write", "/sys/kernel/mm/hpt/auto", "0")
-    plug(machine, "dimm0", 1 << 30)
+    machine.plug_memory("dimm0", 1 << 30)
     load = MemoryLoad(machine, megabytes=64, threads=2)
     job = begin(machine, 24)
-    unplug(machine, "dimm0", 1 << 30)
+    machine.unplug_memory("dimm0")
     host = machine.query_hpt()
     assert host is not None
     assert (host["state"], host["order"], machine.order_guest()) == ("preparing", 23, 23)

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 DOWNTIME_MS = 2000
 
+MEMORY = "/sys/devices/system/memory/"
 HOOK = "/sys/kernel/mm/hpt/"
 HOOK_DEBUGFS = "/sys/kernel/debug/powerpc/hpt_order"
 
@@ -275,6 +276,49 @@ class Machine:
             raise MigrationFailed(
                 "the migration failed: " + (said[-1] if said else "no reason given")
             )
+
+    def plug_memory(self, name: str, size: int, *, timeout: float = 60.0) -> None:
+        """Add a DIMM and wait until the guest has added all of it.
+
+        :param name: not used by another one.
+        :param size: bytes, a multiple of the guest's blocks of memory.
+        :param timeout: seconds.
+        :raises QmpError: QEMU refused it, for the machine has no ``maxmem``, say.
+        :raises GuestHung, GuestPanicked, QemuDied: the guest did not get so far.
+        """
+        done = self._blocks_later("added", size)
+        self.qmp(
+            "object-add", qom_type="memory-backend-ram", id=f"{name}-ram", size=size, reserve=False
+        )
+        self.qmp("device_add", driver="pc-dimm", id=name, memdev=f"{name}-ram")
+        done(timeout)
+
+    def unplug_memory(self, name: str, *, timeout: float = 60.0) -> None:
+        """Take a DIMM away and wait until the guest has let all of it go.
+
+        :param timeout: seconds.
+        :raises QmpError: there is no such DIMM.
+        :raises GuestHung, GuestPanicked, QemuDied: the guest did not get so far.
+        """
+        size = self.qmp("qom-get", path=f"/machine/peripheral/{name}", property="size")
+        done = self._blocks_later("removed", size)
+        self.qmp("device_del", id=name)
+        done(timeout)
+
+    def _blocks_later(self, what: str, size: int) -> Callable[[float], None]:
+        """A wait for the kernel to say of each block that it was hot-added or hot-removed."""
+        start = len(self.console.text)
+        blocks = size // int(self.run("cat", MEMORY + "block_size_bytes").text, 16)
+
+        def wait(timeout: float) -> None:
+            said = f") was hot-{what}"
+            self._watch.wait(
+                lambda: self.console.text.count(said, start) >= blocks,
+                timeout,
+                f"{blocks} blocks of memory to be {what}",
+            )
+
+        return wait
 
     # The hash page table
 
