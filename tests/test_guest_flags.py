@@ -11,12 +11,14 @@ import pytest
 from hptresize import elf
 from hptresize.demo import MemoryLoad
 from hptresize.machine import MachineConfig
-from hptresize.pytest_plugin import Boot
+from hptresize.pytest_plugin import Boot, last_build
 
 pytestmark = pytest.mark.boot
 
 # 1 GB in 64K pages is 16384 bolted entries: half of the slots of order 19.
 START, SMALLEST = 23, 19
+# What 64 GB need by the host's rule.
+LARGEST = 29
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +60,19 @@ def test_cas_makes_the_first_table_small(
         pytest.skip(f"{hpt_config.kernel} does not resize by itself")
     machine = boot(memory="1G", cpus=1, maxmem="64G", firmware=firmware)
     assert machine.order_guest() == machine.order_host() == START
+
+
+@pytest.mark.parametrize("firmware", ["vof", "slof"])
+def test_without_the_bit_there_is_room_for_all(boot: Boot, firmware: str) -> None:
+    """The command line keeps the guest from saying it, and from following its memory."""
+    machine = boot(memory="1G", cpus=1, maxmem="64G", firmware=firmware, append="hpt_resize=off")
+    assert machine.order_guest() == machine.order_host() == LARGEST
+    assert machine.hpt("auto") == "0"
+
+
+def test_a_kernel_that_knows_no_bit(boot: Boot) -> None:
+    kernel = last_build("kernel-baseline")
+    if kernel is None:
+        pytest.skip("no kernel without the series: `hptresize build --for-tests`")
+    machine = boot(kernel=kernel, memory="1G", cpus=1, maxmem="64G")
+    assert machine.order_host() == LARGEST
