@@ -143,14 +143,12 @@ def test_a_version_may_go_without_a_patch(repo: Path, directory: Path) -> None:
     assert git(repo, "diff", "--name-only", "base", "HEAD") == "new.c"
 
 
-def test_a_file_that_is_called_otherwise(repo: Path, directory: Path) -> None:
-    got = rule(directory, '[[moved]]\nfrom = "a.c"\nto = "old/a.c"\nversions = "<6.2"\n')
-    git(repo, "checkout", "--quiet", "--detach", "base")
-    (repo / "old").mkdir()
-    git(repo, "mv", "a.c", "old/a.c")
-    gitcmd.commit_all(repo, "moved")
-    series.apply(repo, got, "6.1.7")
-    assert "line five\n" in (repo / "old/a.c").read_text()
+def test_what_is_called_otherwise(repo: Path, directory: Path) -> None:
+    got = rule(directory, '[[renamed]]\nfrom = "new.c"\nto = "old/x.c"\nversions = "<6.2"\n')
+    for version, name in (("6.1.7", "old/x.c"), ("6.2.0", "new.c")):
+        git(repo, "checkout", "--quiet", "--detach", "base")
+        series.apply(repo, got, version)
+        assert (repo / name).read_text() == "int x;\n"
 
 
 PLACE = """
@@ -175,8 +173,9 @@ def foreign(repo: Path, directory: Path) -> Path:
     return repo
 
 
-def test_lines_go_where_the_rules_say(foreign: Path, directory: Path) -> None:
-    got = rule(directory, PLACE)
+@pytest.mark.parametrize("beside", ['after = ["nowhere", "line 20"]', 'before = ["line 21"]'])
+def test_lines_go_where_the_rules_say(foreign: Path, directory: Path, beside: str) -> None:
+    got = rule(directory, PLACE.replace('after = ["nowhere", "line 20"]', beside))
     series.apply(foreign, got)
     said = (foreign / "a.c").read_text().splitlines()
     assert said[18:23] == ["line 19", "line 20", "fresh", "lines", "line 21"]

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 GIGA = 1 << 30
 
 # Only these are ever removed: the cache may have been put into somebody's own directory.
-MADE = ("artifacts", "build", "ccache", "image", "logs", "run")
+MADE = ("artifacts", "build", "ccache", "checks", "image", "logs", "run")
 FETCHED = ("apt", "debs", "downloads", "notes", "trees", "locks")
 
 
@@ -169,17 +169,17 @@ class Cache:
             log.info("removing half-made %s", old)
             shutil.rmtree(old, ignore_errors=True)
 
-    def note(self, name: str) -> dict[str, object]:
+    def note(self, name: str, family: str = "notes") -> dict[str, object]:
         """Read a small named record, empty if there is none or it is damaged."""
         try:
-            got = json.loads((self.root / "notes" / f"{name}.json").read_text())
+            got = json.loads((self.root / family / f"{name}.json").read_text())
         except (OSError, ValueError):
             return {}
         return got if isinstance(got, dict) else {}
 
-    def set_note(self, name: str, value: dict[str, object]) -> None:
+    def set_note(self, name: str, value: dict[str, object], family: str = "notes") -> None:
         """Write a small named record, whole or not at all."""
-        path = self.sub("notes") / f"{name}.json"
+        path = self.sub(family) / f"{name}.json"
         with explained(self.root):
             fresh = path.with_name(f".{path.name}.{os.getpid()}")
             fresh.write_text(json.dumps(value, indent=1) + "\n")

@@ -73,6 +73,14 @@ def known(repo: Path, rev: str) -> str | None:
         return None
 
 
+def directory(repo: Path) -> Path:
+    """Return where git keeps what belongs to a work tree (a linked one has a file .git)."""
+    mark = repo / ".git"
+    if mark.is_file():
+        return Path(mark.read_text().removeprefix("gitdir:").strip())
+    return mark
+
+
 def create(repo: Path) -> None:
     """Make an empty repository that is quick to fill: no compression, no fsync, no gc."""
     git(repo, "init", "--quiet", "--initial-branch=pristine", ".")

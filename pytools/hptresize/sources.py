@@ -177,7 +177,7 @@ class Tree:
         base = self.known(BASE[variant], patches)
         if base is None:
             return None
-        return gitcmd.known(self.path, self._series_tag(base, load_series(variant, patches)))
+        return self._applied(base, load_series(variant, patches).for_version(self.version))
 
     def commit(self, variant: Variant, patches: Path | Series) -> str:
         """Return the id of a variant's commit, made now if need be (call with the lock held).
@@ -191,14 +191,43 @@ class Tree:
         if variant == "baseline":
             return self._make_baseline()
         base = self.commit(BASE[variant], patches)
-        series = load_series(variant, patches)
-        tag = self._series_tag(base, series)
-        series = series.for_version(self.version)
-        with ui.step(f"apply {len(series.patches)} patches to {self.title}"):
-            self._switch(base)
-            made = seriesmod.apply(self.path, series, self.version)
-            git(self.path, "update-ref", tag, made)
+        series = load_series(variant, patches).for_version(self.version)
+        count = len(series.patches)
+        # What is changed is mostly one of the later patches.
+        made = None
+        while made is None:
+            count -= 1
+            made = self._applied(base, series.first(count))
+        rest = series.patches[count:]
+        with ui.step(f"apply {len(rest)} patches to {self.title}"):
+            self.switch(made)
+            for number, patch in enumerate(rest, count + 1):
+                made = seriesmod.apply(
+                    self.path, dataclasses.replace(series, patches=(patch,)), self.version
+                )
+                git(self.path, "update-ref", self._series_tag(base, series.first(number)), made)
         return made
+
+    def _applied(self, base: str, series: Series) -> str | None:
+        """Return the id of base with the patches on it, if it has been made."""
+        if not series.patches:
+            return base
+        return gitcmd.known(self.path, self._series_tag(base, series))
+
+    def apart(self) -> Tree:
+        """Return the same tree with a work tree and a lock of its own, for long work."""
+
+        key = f"{self.key}-apart"
+        path = self.path.with_name(key)
+        with self.cache.lock(f"trees-{key}"):
+            if not (path / ".git").exists():
+                with ui.step(f"make a work tree of its own of {self.title}"):
+                    git(self.path, "worktree", "prune")
+                    fresh = path.with_name(f".tmp-{key}")
+                    shutil.rmtree(fresh, ignore_errors=True)
+                    git(self.path, "worktree", "add", "-f", "-q", "--detach", fresh, "stock")
+                    git(self.path, "worktree", "move", fresh, path)
+        return dataclasses.replace(self, key=key, path=path)
 
     @property
     def _baseline_tag(self) -> str:
@@ -211,7 +240,7 @@ class Tree:
         return f"refs/tags/series-{digest(base, series.digest)[:16]}"
 
     def _make_baseline(self) -> str:
-        self._switch("refs/tags/stock")
+        self.switch("refs/tags/stock")
         with ui.step(f"take the merged feature out of {self.title}"):
             try:
                 strip_tree(self.path, self.kind)
@@ -222,18 +251,19 @@ class Tree:
         git(self.path, "update-ref", self._baseline_tag, made)
         return made
 
-    def _switch(self, rev: str) -> None:
+    def switch(self, rev: str) -> None:
+        """Put a commit into the work tree (call with the lock held)."""
         # An interrupted checkout or git am may have left its marks; the lock is ours.
-        (self.path / ".git" / "index.lock").unlink(missing_ok=True)
-        if (self.path / ".git" / "rebase-apply").exists():
-            shutil.rmtree(self.path / ".git" / "rebase-apply")
+        own = gitcmd.directory(self.path)
+        (own / "index.lock").unlink(missing_ok=True)
+        shutil.rmtree(own / "rebase-apply", ignore_errors=True)
         git(self.path, "checkout", "--quiet", "--force", "--detach", rev)
         git(self.path, "clean", "--quiet", "-d", "--force")
 
     def checkout(self, variant: Variant, patches: Path | Series) -> str:
         """Put a variant into the work tree (call with the lock held); return its commit id."""
         commit = self.commit(variant, patches)
-        self._switch(commit)
+        self.switch(commit)
         return commit
 
     def artifact(

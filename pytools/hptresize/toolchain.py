@@ -39,6 +39,7 @@ TOOLS = (
     Tool("perl", "perl", "the kernel"),
     Tool("ninja", "ninja-build", "QEMU"),
     Tool("pkg-config", "pkg-config", "QEMU"),
+    Tool("codespell", "codespell", "checks of the series"),
     Tool("qemu-system-ppc64", "qemu-system-ppc", "tests with Debian's stock QEMU"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def apply(repo: Path, series: Series, version: str = "") -> str:
     :param version: the tree's, e.g. "6.1.187", for rules of some versions only.
     :raises PatchError: names the patch, the file and the line of the hunk.
     """
-    proc.output(["rm", "-rf", repo / ".git" / "rebase-apply"], what="forget an interrupted git am")
+    shutil.rmtree(gitcmd.directory(repo) / "rebase-apply", ignore_errors=True)
     before = git(repo, "rev-parse", "HEAD")
     wanted = series.for_version(version).patches
     try:
@@ -42,9 +43,9 @@ def apply(repo: Path, series: Series, version: str = "") -> str:
 
 def _apply_one(repo: Path, series: Series, patch: Patch, version: str, scratch: Path) -> None:
     text = patch.path.read_text(errors="surrogateescape")
-    for moved in series.rules.moved:
-        if version and moved.versions.hold(version):
-            text = _rename(text, moved.origin, moved.to)
+    for one in series.rules.renamed:
+        if version and one.versions.hold(version):
+            text = text.replace(one.origin, one.to)
     said = _am(repo, text, scratch)
     if said is None:
         return
@@ -72,7 +73,7 @@ def _am(repo: Path, text: str, scratch: Path) -> str | None:
             with proc.started(words, env=env, stdout=out, stderr=out) as child:
                 pass
         finally:
-            if (repo / ".git" / "rebase-apply").exists():
+            if (gitcmd.directory(repo) / "rebase-apply").exists():
                 git(repo, "am", "--abort")
         if not child.returncode:
             return None
@@ -91,16 +92,6 @@ def _refused(patch: Patch, said: str) -> PatchError:
     else:
         place = proc.likely_cause(said.splitlines()) or "git am failed"
     return PatchError(f"{patch.path} does not apply: {place}")
-
-
-def _rename(text: str, origin: str, to: str) -> str:
-    """Give files another path in the headers of a patch."""
-    old = re.escape(origin)
-
-    def header(found: re.Match[str]) -> str:
-        return re.sub(rf"(?<= [ab]/){old}", to, found[0])
-
-    return re.sub(r"^(?:diff --git|---|\+\+\+) .*$", header, text, flags=re.MULTILINE)
 
 
 @dataclasses.dataclass
@@ -136,7 +127,7 @@ def _hunks(text: str, file: str) -> list[_Hunk]:
 
 
 def _placed(repo: Path, patch: Patch, text: str, place: Place) -> str:
-    """Write the hunk that a rule speaks of anew, after the line that the rule names.
+    """Write the hunk that a rule speaks of anew, beside the line that the rule names.
 
     :raises PatchError: the patch has no such hunk, or it does more than to add lines.
     """
@@ -154,19 +145,19 @@ def _placed(repo: Path, patch: Patch, text: str, place: Place) -> str:
             "among them; series.toml wants to place it"
         )
     lines = path.read_text(errors="surrogateescape").split("\n") if path.is_file() else []
-    at = next((lines.index(one) for one in place.after if lines.count(one) == 1), None)
+    at = place.find(lines)
     if at is None:
         return text  # the hunk as it is then says what does not fit
     hunk = found[0]
-    return text[: hunk.begin] + _hunk_after(lines, at, hunk.added) + text[hunk.end :]
+    return text[: hunk.begin] + _hunk_at(lines, at, hunk.added) + text[hunk.end :]
 
 
-def _hunk_after(lines: list[str], at: int, added: list[str]) -> str:
-    """Write a hunk that adds lines after the line of an index, with context of the file."""
-    first = max(0, at + 1 - CONTEXT)
-    before = lines[first : at + 1]
-    after = lines[at + 1 : at + 1 + CONTEXT]
-    if after and after[-1] == "" and at + 1 + len(after) == len(lines):
+def _hunk_at(lines: list[str], at: int, added: list[str]) -> str:
+    """Write a hunk that adds lines before the line of an index, with context of the file."""
+    first = max(0, at - CONTEXT)
+    before = lines[first:at]
+    after = lines[at : at + CONTEXT]
+    if after and after[-1] == "" and at + len(after) == len(lines):
         after = after[:-1]  # what split leaves behind the last newline is no line
     old = len(before) + len(after)
     head = f"@@ -{first + 1},{old} +{first + 1},{old + len(added)} @@"

@@ -4,14 +4,22 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from pathlib import Path
 
 import click
+from rich.console import Console
 
 from ..baseline import Kind
 from ..builds import Builder
-from ..errors import HptResizeError
+from ..errors import HptResizeError, UsageError
 from ..options import F, Settings, source_options
-from ..sources import Tree, Variant
+from ..sources import Tree, Variant, parse_origin
+from .check import report as reports
+from .check.all import checks_of
+from .check.model import Check
+from .check.run import Report, check_series
+from .export import Mails, export
 from .worktree import Home, WorkTree, committed, range_diff
 
 
@@ -111,3 +119,126 @@ def diff(
     finally:
         shutil.rmtree(old.directory)
     click.echo(said or f"{home.words}: the same as {against} has it")
+
+
+_chosen = click.option(
+    "--only", "only", multiple=True, metavar="CHECK", help="Only these checks (may be repeated)."
+)
+
+
+@series_group.command("check")
+@click.argument("kind", type=click.Choice(("kernel", "qemu", "all")), default="all")
+@click.option("--mainline/--no-mainline", default=None,
+              help="Only, or not, the corrections of mainline (default: both).")  # fmt: skip
+@_chosen
+@click.option("--quick", is_flag=True, help="Only checks that need nothing built.")
+@click.option("--tree", "trees", multiple=True, metavar="SOURCE",
+              help="In these trees, given like --kernel-source; `all` for those that series.toml "
+              "names (default: the first of them).")  # fmt: skip
+@click.option("--write", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Write the tables there, as Markdown.")  # fmt: skip
+@click.pass_obj
+def check(
+    settings: Settings, /, *, kind: str, mainline: bool | None, only: tuple[str, ...],
+    quick: bool, trees: tuple[str, ...], write: Path | None,
+) -> None:  # fmt: skip
+    """Look at each patch: does it apply, build, boot, read as it should?"""
+    done: list[Report] = []
+    for home in _homes(kind, mainline):
+        chosen = choose(checks_of(home.kind), only, quick=quick)
+        for source in _sources(home, trees):
+            done.append(_check_one(settings, home, source, chosen))
+            _show(done[-1])
+    if write is not None:
+        write.write_text(reports.as_markdown(done))
+    bad = sum(len(one.failed) for one in done)
+    if bad:
+        raise HptResizeError(f"{bad} answers are not ok")
+
+
+@series_group.command("export")
+@_which
+@click.option("--version", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+              help="How often, with this time, the series is sent.")  # fmt: skip
+@click.option("--since", metavar="REV", help="Revision of this project that was sent before.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default="outgoing",
+              show_default=True, metavar="DIR", help="A new directory for the mails.")  # fmt: skip
+@source_options
+@click.pass_obj
+def export_command(
+    settings: Settings, /, *, kind: Kind, variant: Variant, version: int, since: str | None,
+    out: Path, kernel_source: str | None, qemu_source: str | None,
+) -> None:  # fmt: skip
+    """Write a series that a person has signed as mails. Nothing is ever sent.
+
+    The commits come from the work tree of `series edit`; docs/sending.md tells what to do there.
+    """
+    if (version > 1) != (since is not None):
+        raise UsageError("--version 2 or more and --since belong together")
+    source = kernel_source if kind == "kernel" else qemu_source
+    origin = parse_origin(kind, source)
+    mails = Mails(out, version, since, origin.rev if origin.form == "git" else "")
+    builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
+    written = export(
+        Home(kind, variant), builder.tree(kind), builder, checks_of(kind), mails, show=_show
+    )
+    for path in written:
+        click.echo(path)
+    click.echo("Nothing was sent. Read docs/sending.md, and every line, before you do.", err=True)
+
+
+def _show(report: Report) -> None:
+    console = Console()
+    console.print(reports.as_table(report))
+    for line in reports.as_lines(report):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(reports.summary(report), highlight=False, soft_wrap=True)
+
+
+def _check_one(settings: Settings, home: Home, source: str | None, chosen: list[Check]) -> Report:
+    kernel, qemu = (source, None) if home.kind == "kernel" else (None, source)
+    builder = Builder(settings.cache, kernel, qemu, settings.jobs)
+    return check_series(home, builder.tree(home.kind).apart(), builder, chosen)
+
+
+def _homes(kind: str, mainline: bool | None) -> list[Home]:
+    """Return the series that are meant, of those that the project has.
+
+    :raises UsageError: it has none of them.
+    """
+    kinds: tuple[Kind, ...] = ("kernel", "qemu")
+    variants: tuple[Variant, ...] = ("series", "fixes")
+    homes = [
+        Home(one, variant)
+        for one in kinds
+        for variant in variants
+        if kind in (one, "all") and mainline in (None, variant == "fixes")
+    ]
+    found = [home for home in homes if home.directory.is_dir()]
+    if not found:
+        raise UsageError(f"there is no such series: {homes[0].directory}")
+    return found
+
+
+def _sources(home: Home, trees: tuple[str, ...]) -> Sequence[str | None]:
+    known = home.load().rules.trees
+    if "all" in trees:
+        return known or (None,)
+    return trees or known[:1] or (None,)
+
+
+def choose(checks: Sequence[Check], only: Sequence[str], *, quick: bool) -> list[Check]:
+    """Return the checks that are meant.
+
+    :param only: names or groups; empty for all.
+    :raises UsageError: there is no such check.
+    """
+    names = {name for one in checks for name in (one.name, one.family)} | {"applies"}
+    if unknown := sorted(set(only) - names):
+        hint = f"one of {', '.join(sorted(names))}"
+        raise UsageError(f"there is no check {unknown[0]!r}", hint=hint)
+    return [
+        one
+        for one in checks
+        if (not only or one.name in only or one.family in only) and (one.quick or not quick)
+    ]

@@ -12,6 +12,7 @@ import email
 import email.policy
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..cache import digest
@@ -103,11 +104,15 @@ def load(directory: Path) -> Series:
     return series
 
 
-def format_patches(repo: Path, base: str, tip: str, out: Path, *, cover: str, prefix: str) -> None:
+def format_patches(
+    repo: Path, base: str, tip: str, out: Path, *, cover: str, prefix: str,
+    extra: Sequence[str] = (),
+) -> None:  # fmt: skip
     """Write the commits base..tip as a series, byte for byte the same each time.
 
     :param cover: text of the cover letter, its first line the subject.
     :param prefix: what stands in the brackets before the number, e.g. "RFC PATCH".
+    :param extra: further options of git format-patch.
     """
     branch = "hptresize-export"
     # git signs a cover letter with the committer's name and date: those of the last patch.
@@ -120,7 +125,8 @@ def format_patches(repo: Path, base: str, tip: str, out: Path, *, cover: str, pr
             repo, "format-patch", "--quiet", "--zero-commit", "--no-signature", "--numbered",
             "--no-renames", "--full-index", "--cover-letter", "--cover-from-description=subject",
             f"--subject-prefix={prefix}", "--diff-algorithm=myers", "--stat=72", "--no-thread",
-            "-o", out.absolute(), f"{base}..{branch}", env=dict(zip(names, last, strict=True)),
+            *extra, "-o", out.absolute(), f"{base}..{branch}",
+            env=dict(zip(names, last, strict=True)),
         )  # fmt: skip
     finally:
         git(repo, "branch", "--quiet", "-D", branch)

@@ -8,7 +8,7 @@
     versions = "<6.2"
     reason = "the file came with 6.2"
 
-    [[moved]]                         # the same thing under another name
+    [[renamed]]                       # a path, or any text, that is another one there
     from = "Documentation/arch/powerpc/"
     to = "Documentation/powerpc/"
     versions = "<6.6"
@@ -17,11 +17,20 @@
     patch = "subject: of the patch"
     file = "Documentation/powerpc/index.rst"
     adds = "hpt-resize"               # which hunk: the one whose added lines have this
-    after = ["    firmware-assisted-dump"]  # lines, the first that the file has exactly once
+    after = ["    firmware-assisted-dump"]  # or `before`; the first that is there exactly once
 
     [[tests]]                         # what a tree with the patches up to this one passes
     since = "subject: of the patch"
     run = ["tests/test_resize.py::test_name"]
+
+    [[accepted]]                      # what a check may say all the same
+    check = "checkpatch"
+    finding = "OPEN_ENDED_LINE"       # regular expression for a part of the line
+    patch = "subject: of the patch"   # of all, if left out
+    reason = "all trace events are laid out like that"
+
+    [message]
+    subject = "powerpc/.*: [A-Z].*"   # regular expression for the whole subject
 """
 
 from __future__ import annotations
@@ -30,7 +39,7 @@ import dataclasses
 import operator
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +89,8 @@ class Without:
 
 
 @dataclasses.dataclass(frozen=True)
-class Moved:
-    """A path, or the beginning of paths, that is called otherwise in some versions."""
+class Renamed:
+    """A path, or other text of patches, that is another one in some versions."""
 
     origin: str
     to: str
@@ -95,7 +104,16 @@ class Place:
     patch: str
     file: str
     adds: str
-    after: tuple[str, ...]
+    after: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+
+    def find(self, lines: Sequence[str]) -> int | None:
+        """Return before which line of a file (from 0) the hunk's lines go; None for nowhere."""
+        for anchors, further in ((self.after, 1), (self.before, 0)):
+            for one in anchors:
+                if lines.count(one) == 1:
+                    return lines.index(one) + further
+        return None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +122,21 @@ class Tests:
 
     since: str
     run: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Accepted:
+    """Findings of a check that are right so, and why."""
+
+    check: str
+    finding: str
+    reason: str
+    patch: str = ""
+
+    def holds(self, check: str, subject: str, line: str) -> bool:
+        """Say whether a finding of a check about a patch is one of these."""
+        mine = self.check == check and self.patch in ("", subject)
+        return mine and re.search(self.finding, line) is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,15 +155,16 @@ class Rules:
 
     trees: tuple[str, ...] = ()
     without: tuple[Without, ...] = ()
-    moved: tuple[Moved, ...] = ()
+    renamed: tuple[Renamed, ...] = ()
     place: tuple[Place, ...] = ()
     tests: tuple[Tests, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
     message: Message = Message()
 
     @property
     def applying(self) -> str:
         """All that decides what the patches make of a tree, as text: part of a cache key."""
-        return repr((self.without, self.moved, self.place))
+        return repr((self.without, self.renamed, self.place))
 
     def reason_without(self, subject: str, version: str) -> str | None:
         """Return why a tree of a version does not get a patch; None if it gets it."""
@@ -141,8 +175,10 @@ class Rules:
 
     def subjects(self) -> set[str]:
         """Return the subjects of all patches that the rules speak of."""
-        named: tuple[tuple[Without | Place, ...], ...] = (self.without, self.place)
-        return {one.patch for group in named for one in group} | {one.since for one in self.tests}
+        named: tuple[tuple[Without | Place | Accepted, ...], ...]
+        named = (self.without, self.place, self.accepted)
+        since = {one.since for one in self.tests}
+        return (since | {one.patch for group in named for one in group}) - {""}
 
 
 def read_rules(directory: Path) -> Rules:
@@ -160,26 +196,36 @@ def read_rules(directory: Path) -> Rules:
         raise PatchError(f"{path}: {missing}") from err
 
 
+def _lines(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(data.get(name, ()))
+
+
 def _rules(data: Mapping[str, Any]) -> Rules:
-    known = {"trees", "without", "moved", "place", "tests", "message"}
+    known = {"trees", "without", "renamed", "place", "tests", "accepted", "message"}
     if unknown := sorted(data.keys() - known):
         raise ValueError(f"{unknown[0]!r} means nothing here")
     message = Message(**data.get("message", {}))
-    re.compile(message.subject)
+    accepted = tuple(Accepted(**one) for one in data.get("accepted", ()))
+    for pattern in (message.subject, *(one.finding for one in accepted)):
+        try:
+            re.compile(pattern)
+        except re.error as err:
+            raise ValueError(f"{pattern!r} is no regular expression: {err}") from err
     return Rules(
         trees=tuple(data.get("trees", ())),
         without=tuple(
             Without(one["patch"], Versions(one["versions"]), one["reason"])
             for one in data.get("without", ())
         ),
-        moved=tuple(
-            Moved(one["from"], one["to"], Versions(one["versions"]))
-            for one in data.get("moved", ())
+        renamed=tuple(
+            Renamed(one["from"], one["to"], Versions(one["versions"]))
+            for one in data.get("renamed", ())
         ),
         place=tuple(
-            Place(one["patch"], one["file"], one["adds"], tuple(one["after"]))
+            Place(**{**one, "after": _lines(one, "after"), "before": _lines(one, "before")})
             for one in data.get("place", ())
         ),
         tests=tuple(Tests(one["since"], tuple(one["run"])) for one in data.get("tests", ())),
+        accepted=accepted,
         message=message,
     )

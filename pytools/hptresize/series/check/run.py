@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run checks on the patches of a series in a tree, and keep what they found."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Sequence
+
+from ... import ui
+from ...builds import Builder
+from ...cache import Cache
+from ...errors import HptResizeError, PatchError
+from ...sources import BASE, Tree
+from ..files import Patch, Series
+from ..worktree import Home
+from .model import Check, Result, Step
+
+APPLIES = Check("applies", "git am, on the patches before it", lambda step: ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the checks found of a series in one tree.
+
+    :ivar patches: subjects, in order.
+    :ivar results: of each check (by name) and patch (by place in `patches`).
+    """
+
+    home: Home
+    title: str
+    patches: tuple[Patch, ...]
+    checks: tuple[Check, ...]
+    results: dict[tuple[str, int], Result]
+
+    @property
+    def failed(self) -> list[tuple[str, Patch, Result]]:
+        """Everything that is not as it should be: check, patch, result."""
+        return [
+            (check, self.patches[place], result)
+            for (check, place), result in self.results.items()
+            if result.state in ("FAIL", "?")
+        ]
+
+
+def check_series(
+    home: Home, tree: Tree, builder: Builder, checks: Sequence[Check], series: Series | None = None
+) -> Report:
+    """Ask all checks about all patches of a series in a tree.
+
+    :param series: instead of the one in home's directory.
+    :raises BaselineError, UsageError: there is nothing to apply the series to.
+    """
+    series = series or home.load()
+    results: dict[tuple[str, int], Result] = {}
+    steps = _steps(home, tree, builder, series, results)
+    report = Report(
+        home, tree.title, series.patches, (APPLIES, *checks), results
+    )
+    # What is quick goes patch by patch: the tree is switched less often.
+    quick = [check for check in checks if check.quick]
+    with ui.step(f"{home.words} on {tree.title}: read {len(steps)} patches") as shown:
+        for count, step in enumerate(steps, 1):
+            for check in quick:
+                shown.update(count, len(steps), f"{check.name} {step.patch.path.name}")
+                results[check.name, step.number - 1] = ask(check, step)
+    for check in checks:
+        if check.quick:
+            continue
+        with ui.step(f"{home.words} on {tree.title}: {check.name}") as shown:
+            for count, step in enumerate(steps, 1):
+                shown.update(count, len(steps), step.patch.path.name)
+                results[check.name, step.number - 1] = ask(check, step)
+    return report
+
+
+def _steps(
+    home: Home, tree: Tree, builder: Builder, series: Series,
+    results: dict[tuple[str, int], Result],
+) -> list[Step]:  # fmt: skip
+    """Apply the patches one after the other as far as it goes; note what applied."""
+    steps: list[Step] = []
+    stopped = ""
+    with tree.lock():
+        base = parent = tree.commit(BASE[home.variant], home.patches)
+        wanted = series.for_version(tree.version)
+        with contextlib.suppress(PatchError):
+            tree.commit(home.variant, wanted)  # all in one go; if that fails, how far does it go?
+        for place, patch in enumerate(series.patches):
+            key = APPLIES.name, place
+            reason = series.rules.reason_without(patch.subject, tree.version)
+            if reason is not None:
+                results[key] = Result("-", (f"not for this tree: {reason}",))
+                continue
+            if stopped:
+                results[key] = Result("?", (f"comes after {stopped}",))
+                continue
+            try:
+                upto = wanted.first(wanted.patches.index(patch) + 1)
+                commit = tree.commit(home.variant, upto)
+            except PatchError as err:
+                stopped = f"{patch.path.name}, which does not apply"
+                results[key] = Result("FAIL", (str(err),))
+                continue
+            steps.append(
+                Step(home, tree, wanted, place + 1, patch, commit, parent, base, builder)
+            )
+            results[key] = Result("ok")
+            parent = commit
+    return steps
+
+
+def ask(check: Check, step: Step) -> Result:
+    """Ask a check about a patch, or take its earlier answer from the cache."""
+    cache = step.tree.cache
+    try:
+        key = check.key(step)
+        found = _recall(cache, key)
+        if found is None:
+            begin = time.monotonic()
+            findings = check.asks(step)
+            found = Result(
+                "-" if findings is None else "FAIL" if findings else "ok",
+                tuple(findings or ()), time.monotonic() - begin,
+            )  # fmt: skip
+            _remember(cache, key, found)
+    except HptResizeError as err:
+        return Result("?", (str(err),))
+    return _accept(check, step, found)
+
+
+def _accept(check: Check, step: Step, found: Result) -> Result:
+    """Leave out what series.toml accepts; the cache keeps all."""
+    left = tuple(
+        line
+        for line in found.findings
+        if not any(
+            one.holds(check.family, step.patch.subject, line)
+            for one in step.series.rules.accepted
+        )
+    )
+    if found.state == "FAIL" and not left:
+        return dataclasses.replace(found, state="ok", findings=())
+    return dataclasses.replace(found, findings=left)
+
+
+def _recall(cache: Cache, key: str) -> Result | None:
+    kept = cache.note(key, "checks")
+    state, findings = kept.get("state"), kept.get("findings")
+    if state not in ("ok", "FAIL", "-") or not isinstance(findings, list):
+        return None
+    return Result(state, tuple(str(one) for one in findings), cached=True)
+
+
+def _remember(cache: Cache, key: str, result: Result) -> None:
+    cache.set_note(
+        key, {"state": result.state, "findings": list(result.findings)}, "checks"
+    )

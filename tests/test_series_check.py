@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The checks see what is wrong with a patch, remember it, and nothing unsigned is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from hptresize import cli, config, series, sources
+from hptresize import git as gitcmd
+from hptresize.builds import Builder
+from hptresize.cache import Cache
+from hptresize.git import git
+from hptresize.series.check import texts
+from hptresize.series.check.model import Check, new_findings
+from hptresize.series.check.run import Report, check_series
+from hptresize.series.worktree import Home
+
+FILES = ("Kbuild", "arch/powerpc/Kconfig", "arch/powerpc/platforms/pseries/Kconfig", "init/main.c")
+MAINTAINER = """\
+#!/usr/bin/perl
+print "A Person <person\\@example.org> (maintainer:ALL)\\n", "list\\@example.org (open list:ALL)\\n"
+    unless grep { /orphan/ } @ARGV;
+"""
+ABI = "What:\t\t/sys/x\nWhat:\t\t/sys/y\nDate:\t\tMay 2026\nContact:\tme\nDescription:\tIt is.\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """A kernel tree in small, with in-tree tools that say little, and an empty series."""
+    root = tmp_path / "linux"
+    for name in FILES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{name}\n")
+    (root / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 7\n")
+    (root / "scripts").mkdir()
+    (root / "scripts/get_maintainer.pl").write_text(MAINTAINER)
+    (root / "scripts/get_abi.pl").write_text("#!/usr/bin/perl\n")
+    (root / "scripts/checkpatch.pl").write_text(
+        '#!/usr/bin/perl\nopen(F, "<", $ARGV[-1]); while (<F>) '
+        '{ print "$ARGV[-1]:$.: ERROR:X: bad\\n" if /^\\+.*bad/ }\n'
+    )
+    monkeypatch.setenv("HPTRESIZE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(Cache, "need", lambda *args: None)
+    patches = tmp_path / "patches"
+    patches.mkdir()
+    (patches / "cover.txt").write_text("say more\n\nMuch more.\n")
+    monkeypatch.setattr(config, "kernel_patches", lambda: patches)
+    return Home("kernel")
+
+
+@pytest.fixture
+def tree(home: Home) -> sources.Tree:
+    return sources.resolve(Cache(), "kernel", str(home.directory.parent / "linux"))
+
+
+Commit = Callable[..., None]
+
+
+@pytest.fixture
+def commit(home: Home, tree: sources.Tree) -> Commit:
+    """Add a patch to the series: a message and files."""
+    git(tree.path, "checkout", "--quiet", "--detach", "stock")
+
+    def make(message: str, **files: str) -> None:
+        for name, text in files.items():
+            path = tree.path / name.replace("__", "/").replace("_c", ".c")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        gitcmd.commit_all(tree.path, message)
+        series.refresh(tree.path, "stock", "HEAD", home.directory)
+
+    return make
+
+
+def asked(home: Home, tree: sources.Tree, *checks: Check) -> Report:
+    return check_series(home, tree.apart(), Builder(tree.cache), checks)
+
+
+def found(report: Report, check: str) -> list[str]:
+    """What a check found of all patches, one string."""
+    return [line for name, _, result in report.failed if name == check for line in result.findings]
+
+
+def named(name: str) -> Check:
+    return next(one for one in (*texts.CHECKS, texts.ABI) if one.name == name)
+
+
+GOOD = "main: Say more\n\nIt said too little."
+
+
+def test_a_good_patch(home: Home, tree: sources.Tree, commit: Commit) -> None:
+    commit(GOOD, init__main_c="more\n")
+    checks = [named(name) for name in ("message", "checkpatch", "recipients", "abi")]
+    report = asked(home, tree, *checks)
+    assert report.failed == []
+    assert report.results["abi", 0].state == "-"
+    again = asked(home, tree, *checks)
+    assert all(again.results[one.name, 0].cached for one in checks)
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("main: Says more\n\nWhy.", "imperative: 'says'"),
+        ("main: Added more\n\nWhy.", "imperative: 'added'"),
+        ("main: Say more.\n\nWhy.", "full stop"),
+        ("main: Say more", "no body"),
+        ("Say more\n\nWhy.", "not in this tree's form"),
+        (f"main: Say more\n\n{'word ' * 16}end", "a line of 83 columns"),
+        (
+            "main: Say more\n\nWhy.\n\nSigned-off-by: hptresize <hptresize@localhost>",
+            "signed by a machine",
+        ),
+    ],
+)
+def test_messages(
+    home: Home, tree: sources.Tree, commit: Commit, message: str, said: str
+) -> None:
+    commit(message, init__main_c="more\n")
+    assert any(said in line for line in found(asked(home, tree, named("message")), "message"))
+
+
+def test_a_changed_message_is_asked_about_again(
+    home: Home, tree: sources.Tree, commit: Commit
+) -> None:
+    commit(GOOD, init__main_c="more\n")
+    assert asked(home, tree, named("message")).failed == []
+    git(tree.path, "commit", "--quiet", "--amend", "-m", "main: Say more", "--cleanup=verbatim")
+    series.refresh(tree.path, "stock", "HEAD", home.directory)
+    said = found(asked(home, tree, named("message")), "message")
+    assert said == ["there is no body that says why"]
+
+
+def test_what_is_accepted_is_no_failure(home: Home, tree: sources.Tree, commit: Commit) -> None:
+    commit(GOOD, init__main_c="bad\n")
+    report = asked(home, tree, named("checkpatch"))
+    assert found(report, "checkpatch") == ["0001-main-Say-more.patch:17: ERROR:X: bad"]
+    rule = '[[accepted]]\ncheck = "checkpatch"\nfinding = "ERROR:X"\nreason = "so be it"\n'
+    (home.directory / series.RULES).write_text(rule)
+    assert asked(home, tree, named("checkpatch")).failed == []
+
+
+def test_files_that_nobody_maintains(home: Home, tree: sources.Tree, commit: Commit) -> None:
+    commit(GOOD, init__orphan_c="int x;\n")
+    said = found(asked(home, tree, named("recipients")), "recipients")
+    assert said == ["init/orphan.c: get_maintainer.pl names no maintainer or no list"]
+
+
+def test_abi_files(home: Home, tree: sources.Tree, commit: Commit) -> None:
+    commit(GOOD, Documentation__ABI__x=ABI)
+    assert asked(home, tree, named("abi")).failed == []
+    commit("main: Say most\n\nWhy.", Documentation__ABI__y=ABI.replace("Contact:\tme\n", ""))
+    said = found(asked(home, tree, named("abi")), "abi")
+    assert said == ["Documentation/ABI/y: /sys/y has no Contact:"]
+
+
+def test_spelling(home: Home, tree: sources.Tree, commit: Commit) -> None:
+    commit("main: Say more\n\nIt said teh least.", init__main_c="more\n")
+    said = found(asked(home, tree, named("spelling")), "spelling")
+    assert len(said) == 1 and "teh ==> the" in said[0]
+
+
+def test_after_a_patch_that_does_not_apply(
+    home: Home, tree: sources.Tree, commit: Commit
+) -> None:
+    commit(GOOD, init__main_c="more\n")
+    commit("main: Say most\n\nWhy.", init__main_c="most\n")
+    first = home.directory / "0001-main-Say-more.patch"
+    first.write_text(first.read_text().replace("-init/main.c\n", "-other\n"))
+    report = asked(home, tree, named("message"))
+    states = [report.results["applies", place].state for place in range(2)]
+    assert states == ["FAIL", "?"]
+    assert "the hunk at init/main.c line 1" in found(report, "applies")[0]
+
+
+def test_only_what_is_new_counts() -> None:
+    before = ["a.c:1: warning: x", "a.c:5: warning: x"]
+    after = ["a.c:11: warning: x", "a.c:15: warning: x", "a.c:20: warning: x"]
+    assert new_findings(before, after) == ["a.c:20: warning: x"]
+
+
+def run(home: Home, *words: str) -> int:
+    source = str(home.directory.parent / "linux")
+    return cli.main(["series", *words, "kernel", "--kernel-source", source])
+
+
+def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Let the export ask these checks: the small tree has no others' tools."""
+    chosen = [named(name) for name in names]
+    monkeypatch.setattr("hptresize.series.command.checks_of", lambda kind: chosen)
+
+
+def test_export_wants_a_signature_and_no_failure(
+    home: Home, commit: Commit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    only(monkeypatch, "message", "checkpatch", "recipients")
+    commit(GOOD, init__main_c="more\n")
+    out = tmp_path / "outgoing"
+    assert run(home, "export", "--out", str(out)) == 2
+    assert "no work tree" in capfd.readouterr().err
+    assert run(home, "edit") == 0
+    where = Path(capfd.readouterr().out.splitlines()[-1])
+
+    def sign(name: str, email: str) -> None:
+        git(where, "-c", f"user.name={name}", "-c", f"user.email={email}", "rebase", "-q",
+            "--signoff", "base",
+            env={"GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email})  # fmt: skip
+
+    assert run(home, "export", "--out", str(out)) == 1
+    assert "no human has signed off patch 1" in capfd.readouterr().err
+    sign("hptresize", "hptresize@localhost")
+    assert run(home, "export", "--out", str(out)) == 1
+    assert "no human has signed off patch 1" in capfd.readouterr().err
+
+    git(where, "reset", "-q", "--hard", "HEAD~1")
+    git(where, "cherry-pick", git(where, "rev-parse", "ORIG_HEAD~0"))
+    (where / "init/main.c").write_text("bad\n")
+    git(where, "commit", "-q", "-a", "--amend", "-m", GOOD)
+    sign("A Person", "person@example.org")
+    assert run(home, "export", "--out", str(out)) == 1
+    assert "checkpatch of 0001-main-Say-more.patch" in capfd.readouterr().err
+    assert not out.exists()
+
+    (where / "init/main.c").write_text("more\n")
+    git(where, "commit", "-q", "-a", "--amend", "--no-edit")
+    assert run(home, "export", "--out", str(out)) == 0
+    assert "Nothing was sent" in capfd.readouterr().err
+    mails = sorted(path.name for path in out.iterdir())
+    assert mails == ["0000-cover-letter.patch", "0001-main-Say-more.patch"]
+    cover = (out / mails[0]).read_text()
+    assert "Subject: [PATCH 0/1] say more" in cover and "\nbase-commit: " in cover
+    patch = (out / mails[1]).read_text()
+    assert "To: list@example.org\nCc: A Person <person@example.org>\n" in patch
+    assert "Signed-off-by: A Person <person@example.org>\n" in patch
+
+
+def test_a_second_version_tells_what_changed(
+    home: Home, commit: Commit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    only(monkeypatch, "message")
+    commit(f"{GOOD}\n\nSigned-off-by: A Person <person@example.org>", init__main_c="more\n")
+    project = home.directory.parent
+    (project / ".gitignore").write_text("/linux\n/cache\n/outgoing\n")
+    monkeypatch.setattr(config, "project", lambda: project)
+    gitcmd.create(project)
+    gitcmd.commit_all(project, "the series", new=("-A",))
+    assert run(home, "edit") == 0
+    where = Path(capfd.readouterr().out.splitlines()[-1])
+    (where / "init/main.c").write_text("most\n")
+    git(where, "commit", "--quiet", "--all", "--amend", "--no-edit")
+    out = project / "outgoing"
+    assert run(home, "export", "--version", "2", "--out", str(out)) == 2
+    assert run(home, "export", "--version", "2", "--since", "HEAD", "--out", str(out)) == 0
+    cover = (out / "v2-0000-cover-letter.patch").read_text()
+    assert "Changes since v1\n" in cover and " - 1 main: Say more: changed\n" in cover
+    assert "Range-diff" in cover and "++most" in cover
