@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hptresize.errors import UsageError
+from hptresize.kbuild import FLAVOURS
 from hptresize.matrix import plan, spec
 from hptresize.matrix.scenarios import SCENARIOS
 
@@ -103,6 +104,11 @@ def test_the_declaration_of_the_project() -> None:
     for scenario in made.axes["scenario"]:
         hosts = {cell["host"] for cell in cells if cell["scenario"] == scenario}
         assert {"mirror", "mainline"} <= hosts, scenario
+
+
+def test_every_kernel_can_be_configured() -> None:
+    for cell in spec.load().cells(None):
+        assert cell.skip or cell["kernel"] == "debian" or plan.flavour_of(cell) in FLAVOURS, cell.id
 
 
 def test_memory_of_a_cell() -> None:

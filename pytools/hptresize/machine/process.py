@@ -262,7 +262,7 @@ class Qemu:
     async def _listen(self, qmp: QMPClient) -> None:
         """Keep the events that QEMU sends, for whoever awaits one."""
         async for event in qmp.events:
-            self._log_qmp("<-", event)
+            self._log_qmp("<-", dict(event))
             with self._watch.update():
                 self._watch.events.append(dict(event))
 

@@ -249,7 +249,8 @@ class Parts:
 
 def flavour_of(cell: Cell) -> str:
     """The kernel configuration of a cell, by its name in kbuild.FLAVOURS."""
-    return f"{cell['endian']}-{cell['pages']}"
+    plain = f"{cell['endian']}-{cell['pages']}"
+    return plain if cell["config"] == "plain" else f"{plain}-{cell['config']}"
 
 
 def installed(program: str) -> Path:

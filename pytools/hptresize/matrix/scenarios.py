@@ -84,13 +84,19 @@ class Guest:
 
     def _describe(self) -> None:
         machine = self.machine
-        with contextlib.suppress(MachineError):
-            # With this name since QEMU 7.2
-            machine.qmp("dumpdtb", filename=str(self.directory / "guest.dtb"))
+        self._keep_device_tree()
         self.kernel = machine.agent.release
         version = machine.qmp("query-version")["qemu"]
         self.qemu = ".".join(str(version[part]) for part in ("major", "minor", "micro"))
         machine.agent.run(["write", TRACING + "events/hpt/enable", "1"])
+
+    def _keep_device_tree(self) -> None:
+        tree = self.directory / "guest.dtb"
+        if self.machine.config.firmware == "vof":
+            self.machine.qmp("dumpdtb", filename=str(tree))
+            return
+        # QEMU 10.0 frees the one that dumpdtb writes when SLOF hands over its own, and then dies.
+        tree.write_bytes(self.machine.run("cat", "/sys/firmware/fdt").stdout)
 
     def _gather(self) -> None:
         self.note_memory()

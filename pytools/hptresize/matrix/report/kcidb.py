@@ -38,7 +38,7 @@ def render(result: MatrixResult) -> str:
             {"id": name, "origin": ORIGIN, "comment": name.partition(":")[2], "valid": True}
             for name in sorted(checkouts)
         ],
-        "builds": [_build(name, one, result) for name, one in builds.items()],
+        "builds": [_build(name, one) for name, one in builds.items()],
         "tests": [_test(one, result) for one in result.cells],
     }
     V5_3.validate(data)
@@ -54,17 +54,20 @@ def _checkout_id(one: CellOutcome) -> str:
 
 
 def _build_id(one: CellOutcome) -> str:
-    values = one.values
-    return f"{_checkout_id(one)}-{values['endian']}-{values['pages']}"
+    return f"{_checkout_id(one)}-{_config(one)}"
 
 
-def _build(name: str, one: CellOutcome, result: MatrixResult) -> dict[str, Any]:
+def _config(one: CellOutcome) -> str:
+    return "-".join(one.values[axis] for axis in ("endian", "pages", "config"))
+
+
+def _build(name: str, one: CellOutcome) -> dict[str, Any]:
     return {
         "id": name,
         "origin": ORIGIN,
         "checkout_id": _checkout_id(one),
         "architecture": "ppc64le" if one.values["endian"] == "le" else "ppc64",
-        "config_name": f"{one.values['endian']}-{one.values['pages']}",
+        "config_name": _config(one),
         "status": "PASS",
     }
 
