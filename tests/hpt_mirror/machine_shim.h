@@ -23,6 +23,7 @@ void spapr_set_hpt(SpaprMachineState *spapr, SpaprHpt *hpt);
 extern SpaprMachineState shim_machine;
 extern unsigned shim_flushes;           /* of all TLBs, at a commit */
 extern unsigned shim_exits;             /* of all vCPUs from their loops */
+extern bool shim_timer_armed;
 extern uint64_t shim_live;              /* blocks of memory that are in use */
 extern int shim_fail_alloc;             /* this many more succeed; < 0: all do */
 
@@ -31,11 +32,13 @@ void shim_switched(SpaprHpt *from, SpaprHpt *to);
 
 target_ulong shim_hcall(target_ulong opcode, target_ulong flags,
                         target_ulong shift);
+void shim_timer_fire(void);             /* BQL held, whatever the time is */
 void shim_rcu_read_lock(void);
 void shim_rcu_read_unlock(void);
 
 #ifdef SHIM_STEPPED
 bool shim_copier_step(unsigned groups); /* false if there is no copier */
+bool shim_rcu_pending(void);
 void shim_rcu_run(void);
 #else
 void shim_thread_init(int number);      /* of those that lock RCU or the BQL */

@@ -32,6 +32,8 @@
 #define MIN(a, b)               ((a) < (b) ? (a) : (b))
 #define MAX(a, b)               ((a) > (b) ? (a) : (b))
 #define MiB                     (INT64_C(1) << 20)
+#define ROUND_DOWN(n, d)        ((n) / (d) * (d))
+#define ROUND_UP(n, d)          ROUND_DOWN((n) + (d) - 1, d)
 #define container_of(p, t, m)   ((t *)((char *)(p) - offsetof(t, m)))
 #define g_assert(x)             assert(x)
 #define g_str_equal(a, b)       (!strcmp(a, b))
@@ -52,6 +54,17 @@ void shim_free(void *p);
 #define qemu_anon_ram_free(p, size)     shim_free(p)
 #define qemu_try_memalign(align, size)  shim_alloc(size, true)
 #define qemu_vfree(p)                   shim_free(p)
+
+/* madvise.h, osdep.h: what is asked for has to lie in the table */
+#define QEMU_MADV_POPULATE_WRITE        0
+#define qemu_real_host_page_size()      ((uintptr_t)4096)
+
+static inline int qemu_madvise(void *p, size_t size, int advice)
+{
+    __atomic_load_n((char *)p, __ATOMIC_RELAXED);
+    __atomic_load_n((char *)p + size - 1, __ATOMIC_RELAXED);
+    return 0;
+}
 
 /* bswap.h, atomic.h */
 #define be64_to_cpu(x)          be64toh(x)
@@ -132,6 +145,7 @@ static inline unsigned long find_next_bit(const unsigned long *bits,
 
 typedef struct QemuThread {
     pthread_t thread;
+    bool ended;
 } QemuThread;
 
 typedef struct QemuSpin {
@@ -162,8 +176,14 @@ void call_rcu1(struct rcu_head *head, void (*func)(struct rcu_head *));
 
 typedef struct Error Error;
 
+typedef struct QEMUTimer QEMUTimer;
+
 bool bql_locked(void);
 int64_t qemu_clock_get_us(int clock);
+#define qemu_clock_get_ms(clock)        (qemu_clock_get_us(clock) / 1000)
+QEMUTimer *timer_new_ms(int clock, void (*cb)(void *), void *opaque);
+void timer_mod(QEMUTimer *timer, int64_t when);
+bool timer_pending(QEMUTimer *timer);
 #define error_propagate(to, err)                ((void)(to), (void)(err))
 #define kvmppc_check_papr_resize_hpt(errp)      ((void)(errp))
 #define kvmppc_resize_hpt_prepare(cpu, flags, order) (-1)

@@ -61,6 +61,39 @@ void cpu_exit(CPUState *cs)
     shim_exits++;
 }
 
+/* The code under test has one timer */
+struct QEMUTimer {
+    void (*cb)(void *);
+    void *opaque;
+};
+
+bool shim_timer_armed;
+static QEMUTimer timer;
+
+QEMUTimer *timer_new_ms(int clock, void (*cb)(void *), void *opaque)
+{
+    assert(!timer.cb);
+    timer = (QEMUTimer) { .cb = cb, .opaque = opaque };
+    return &timer;
+}
+
+void timer_mod(QEMUTimer *t, int64_t when)
+{
+    shim_timer_armed = true;
+}
+
+bool timer_pending(QEMUTimer *t)
+{
+    return shim_timer_armed;
+}
+
+void shim_timer_fire(void)
+{
+    assert(shim_timer_armed);
+    shim_timer_armed = false;
+    timer.cb(timer.opaque);
+}
+
 int spapr_hpt_shift_for_ramsize(uint64_t ramsize)
 {
     return MAX(63 - __builtin_clzll(ramsize) - 7, 18);
@@ -123,10 +156,13 @@ bool shim_copier_step(unsigned groups)
 void qemu_thread_create(QemuThread *thread, const char *name,
                         void *(*start)(void *), void *opaque, int mode)
 {
-    if (mode == QEMU_THREAD_DETACHED) {
+    /* Only the copier is of interest step by step */
+    if (mode == QEMU_THREAD_DETACHED || strcmp(name, "hpt-mirror")) {
         start(opaque);
+        thread->ended = true;
         return;
     }
+    thread->ended = false;
     assert(!copier.exists);
     copier.start = start;
     copier.opaque = opaque;
@@ -141,6 +177,9 @@ void qemu_thread_create(QemuThread *thread, const char *name,
 
 void *qemu_thread_join(QemuThread *thread)
 {
+    if (thread->ended) {
+        return NULL;
+    }
     assert(copier.exists && !copier.running);
     copier_resume(UINT_MAX);
     assert(copier.ended);
@@ -208,6 +247,11 @@ void call_rcu1(struct rcu_head *head, void (*func)(struct rcu_head *))
     head->func = func;
     head->next = rcu_queue;
     rcu_queue = head;
+}
+
+bool shim_rcu_pending(void)
+{
+    return rcu_queue != NULL;
 }
 
 void shim_rcu_run(void)
