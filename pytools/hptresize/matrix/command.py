@@ -169,7 +169,7 @@ def run_command(
         if not cells:
             raise UsageError(f"nothing failed in {out} that is chosen here")
     limits = Limits.of_this_machine(cpus, memory_limit)
-    check_fit(cells, limits)
+    check_fit(made, cells, limits)
     parts = Parts(made, Builder(settings.cache, kernel_source, qemu_source, settings.jobs), given)
     tasks = parts.tasks(cells, limits)
     if dry_run:

@@ -16,6 +16,7 @@ from hptresize import elf
 from hptresize.builds import Builder
 from hptresize.errors import UsageError
 from hptresize.image import Endian
+from hptresize.kvmhv import HostConfig
 from hptresize.machine import MachineConfig
 from hptresize.machine.config import Firmware, parse_size
 from hptresize.sources import Variant
@@ -25,6 +26,8 @@ from .spec import Cell, Matrix
 LOAD_MB = 32
 """Memory that a scenario writes and verifies while it resizes."""
 
+KVMHV = "kvmhv"
+
 # QEMU itself with its caches, and a guest that has booted.
 BASE_MB = 450
 STRUCT_PAGE_BYTES = 64
@@ -33,6 +36,7 @@ RAM_TO_TABLE = 128
 # What the table of a task may take: itself, and one of twice the size beside it.
 TABLES = 3
 
+PATHS = ("qemu", "kernel", "initrd", "kernel_config", "host_kernel", "host_initrd")
 CPIO_MAGIC = b"070701"
 
 
@@ -43,6 +47,8 @@ class Task:
     :ivar kernel_config: its .config, None if there is none.
     :ivar memory_mb: of the host, at most, as far as can be told beforehand.
     :ivar threads: CPUs of the host that it keeps busy.
+    :ivar host_kernel: of an emulated host that the guest runs on, None if there is none;
+        ``host_initrd`` likewise.
     """
 
     cell: Cell
@@ -53,6 +59,15 @@ class Task:
     machine_options: tuple[str, ...] = ()
     memory_mb: int = 0
     threads: int = 1
+    host_kernel: Path | None = None
+    host_initrd: Path | None = None
+
+    @property
+    def below(self) -> HostConfig | None:
+        """The emulated host that the guest runs on, None if there is none."""
+        if self.host_kernel is None:
+            return None
+        return HostConfig(self.qemu, self.host_kernel, self.host_initrd)
 
     @property
     def id(self) -> str:
@@ -80,7 +95,7 @@ class Task:
         """Return it for JSON."""
         return asdict(self) | {
             name: str(path) if path else None
-            for name in ("qemu", "kernel", "initrd", "kernel_config")
+            for name in PATHS
             for path in (getattr(self, name),)
         }
 
@@ -89,7 +104,7 @@ class Task:
         """Return what :meth:`as_dict` told of."""
         paths = {
             name: Path(data[name]) if data[name] else None
-            for name in ("qemu", "kernel", "initrd", "kernel_config")
+            for name in PATHS
         }
         options = tuple(data["machine_options"])
         return cls(**{**data, **paths, "cell": Cell(**data["cell"]), "machine_options": options})
@@ -116,7 +131,7 @@ def available_mb() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES") >> 20
 
 
-def memory_mb(cell: Cell) -> int:
+def memory_mb(matrix: Matrix, cell: Cell) -> int:
     """Memory of the host that a cell takes at most, megabytes.
 
     A guest's memory costs what it touches: the kernel's array of pages and the table,
@@ -124,16 +139,17 @@ def memory_mb(cell: Cell) -> int:
     """
     ram = parse_size(cell["memory"])
     page = 4096 if cell["pages"] == "4k" else 65536
-    return BASE_MB + LOAD_MB + ram * STRUCT_PAGE_BYTES // page + TABLES * ram // RAM_TO_TABLE
+    own = BASE_MB + LOAD_MB + ram * STRUCT_PAGE_BYTES // page + TABLES * ram // RAM_TO_TABLE
+    return own + int(matrix.about("host", cell["host"]).get("memory_mb", 0))
 
 
-def check_fit(cells: Iterable[Cell], limits: Limits) -> None:
+def check_fit(matrix: Matrix, cells: Iterable[Cell], limits: Limits) -> None:
     """Check that each cell could run alone.
 
     :raises UsageError: one takes more memory than there is.
     """
     for cell in cells:
-        need = memory_mb(cell)
+        need = memory_mb(matrix, cell)
         if not cell.skip and need > limits.memory_mb:
             raise UsageError(
                 f"{cell.id} needs {need} MB of memory and there are {limits.memory_mb}",
@@ -195,6 +211,7 @@ class Parts:
 
     def _task(self, cell: Cell, limits: Limits) -> Task:
         kernel, kernel_config = self._kernel(cell)
+        emulated = cell["host"] == KVMHV
         return Task(
             cell=cell,
             qemu=self._qemu(cell),
@@ -202,8 +219,10 @@ class Parts:
             initrd=self._image(cell),
             kernel_config=kernel_config,
             machine_options=tuple(self.matrix.about("host", cell["host"]).get("options", ())),
-            memory_mb=memory_mb(cell),
+            memory_mb=memory_mb(self.matrix, cell),
             threads=min(int(cell["cpus"]), limits.cpus),
+            host_kernel=self.builder.debian_kernel() if emulated else None,
+            host_initrd=self.builder.kvmhv_image() if emulated else None,
         )
 
     def _kernel(self, cell: Cell) -> tuple[Path, Path | None]:
@@ -234,6 +253,8 @@ class Parts:
 
     def _qemu(self, cell: Cell) -> Path:
         program = self.matrix.about("qemu", cell["qemu"]).get("program")
+        if cell["host"] == KVMHV:
+            program = None  # Debian's is in the image of the host, which ours emulates
         own = self.given.get("mainline" if cell["host"] == "mainline" else "qemu")
         if own is not None and not program:
             return own

@@ -47,10 +47,10 @@ def command_line(task: Task) -> str:
     The three sockets are file descriptors that come from us; to run it by hand, say
     ``stdio`` for the console and leave the other two out.
     """
-    argv = task.machine.command(
-        console="socket,fd=3", channel="socket,fd=4", monitor="socket,fd=5"
-    )  # fmt: skip
-    return shlex.join(argv)
+    sockets = {"console": "socket,fd=3", "channel": "socket,fd=4", "monitor": "socket,fd=5"}
+    argv = task.machine.command(**sockets)
+    # On an emulated host QEMU and its files have other names; the host is what runs here.
+    return shlex.join(argv if task.below is None else task.below.command(**sockets))
 
 
 def run_cell(task: Task, directory: Path, doing: Say) -> CellOutcome:
