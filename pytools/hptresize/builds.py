@@ -14,7 +14,7 @@ from .cache import Cache, digest
 from .errors import FetchError
 from .image import Endian, build_initramfs, image_key
 from .kbuild import PLAIN, KernelBuild
-from .kvmhv import build_host_image
+from .kvmhv import HostConfig, build_host_image
 from .kvmhv import image as kvmhv_image
 from .qemubuild import QemuBuild
 from .sources import Tree, Variant
@@ -152,6 +152,15 @@ class Builder:
         made = self.cache.dir("artifacts", f"kvmhv-{key}", make, "image of the host with KVM HV")
         self._remember("kvmhv-image", made / "initramfs.gz")
         return made / "initramfs.gz"
+
+    def kvmhv_host(self) -> HostConfig:
+        """Return the host on which guests run under KVM HV, emulated by our QEMU.
+
+        :raises FetchError: a package cannot be had.
+        """
+        return HostConfig(
+            qemu=self.qemu().binary, kernel=self.debian_kernel(), initrd=self.kvmhv_image()
+        )
 
     def for_tests(self) -> None:
         """Make everything that the project's own tests use."""

@@ -12,9 +12,10 @@ console must not hold any sign of a kernel bug; a failed test shows the console.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 
 from hptresize.errors import HptResizeError
 from hptresize.image import build_initramfs
+from hptresize.kvmhv import HostConfig, KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.outcome import tail
 
@@ -131,14 +133,20 @@ class Boot:
     """Starts guests that end with a test (or a module of tests).
 
     :param started: gets every guest that was started.
+    :param make: makes a machine of a MachineConfig and a ``start_timeout``.
     """
 
     def __init__(
-        self, config: MachineConfig, stack: contextlib.ExitStack, started: list[Machine]
+        self,
+        config: MachineConfig,
+        stack: contextlib.ExitStack,
+        started: list[Machine],
+        make: Callable[..., Machine] = Machine,
     ) -> None:
         self._config = config
         self._stack = stack
         self._started = started
+        self._make = make
 
     def __call__(
         self, *, check: bool = True, start_timeout: float = 120.0, **changes: Any
@@ -151,7 +159,7 @@ class Boot:
         :param changes: fields of MachineConfig, such as memory="1G" or cpus=4.
         :raises MachineError: it did not come up.
         """
-        machine = Machine(self._config.but(**changes), start_timeout=start_timeout)
+        machine = self._make(self._config.but(**changes), start_timeout=start_timeout)
         self._started.append(machine)
         if check:
             self._stack.callback(_shut_down, machine)
@@ -177,6 +185,28 @@ def boot_module(hpt_config: MachineConfig, request: pytest.FixtureRequest) -> It
         yield Boot(hpt_config, stack, started)
 
 
+@pytest.fixture(scope="session")
+def kvmhv_host(hpt_qemu: Path) -> Iterator[KvmHvHost]:
+    """The emulated host with KVM HV, started once."""
+    kernel, image = last_build("kernel-debian"), last_build("kvmhv-image")
+    if kernel is None or image is None:
+        pytest.skip("no host with KVM HV: `hptresize build --for-tests`")
+    with KvmHvHost(HostConfig(qemu=hpt_qemu, kernel=kernel, initrd=image)) as host:
+        yield host
+
+
+@pytest.fixture(scope="class")
+def boot_kvmhv(
+    hpt_config: MachineConfig, kvmhv_host: KvmHvHost, request: pytest.FixtureRequest
+) -> Iterator[Boot]:
+    """Like ``boot``, for guests on KVM HV, one at a time; they end with the class, or the test."""
+    started = request.node.stash.setdefault(_MACHINES, [])
+    make = functools.partial(KvmHvGuest, kvmhv_host)
+    with contextlib.ExitStack() as stack:
+        stack.callback(kvmhv_host.console.check)
+        yield Boot(hpt_config, stack, started, make)
+
+
 def _machines_of(node: Any) -> list[Machine]:
     machines: list[Machine] = node.stash.get(_MACHINES, [])
     return machines
@@ -189,9 +219,8 @@ def pytest_runtest_makereport(
     """Show the consoles of the guests of a test that failed."""
     report = yield
     if report.failed:
-        module = item.getparent(pytest.Module)
-        nodes = [item] if module is None else [item, module]
-        machines = [machine for node in nodes for machine in _machines_of(node)]
+        nodes = (item, item.getparent(pytest.Class), item.getparent(pytest.Module))
+        machines = [machine for node in nodes if node for machine in _machines_of(node)]
         for number, machine in enumerate(machines, 1):
             text = tail(machine.console.text, CONSOLE_LINES)
             report.sections.append((f"console of guest {number}", text))

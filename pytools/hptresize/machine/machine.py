@@ -9,7 +9,7 @@ import tempfile
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from hptresize import elf
 from hptresize.errors import (
@@ -105,7 +105,7 @@ class Machine:
 
     # Start and end
 
-    def __enter__(self) -> Machine:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
