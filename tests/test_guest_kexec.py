@@ -23,19 +23,12 @@ ORDER = "/sys/kernel/mm/hpt/order"
 TREE = "/proc/device-tree/cpus/PowerPC,POWER8@0/ibm,pft-size"
 
 
-@pytest.fixture(scope="module")
-def image(
-    hpt_config: MachineConfig, gen_init_cpio: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """An image that holds the kernel and another image, so that kexec works twice."""
-    for symbol in ("hpt_dt_update", "kexec_purgatory_get_set_symbol"):
-        if not elf.has_symbol(hpt_config.kernel, symbol):
-            pytest.skip(f"{hpt_config.kernel} has no {symbol}")
-    where = tmp_path_factory.mktemp("kexec")
+def build_images(where: Path, kernel: Path, gen_init_cpio: Path) -> Path:
+    """Build an image that holds the kernel and another such image, so that kexec works twice."""
     tool = where / "kexec"
     argv = [compiler_for("le"), *GUEST_FLAGS, "-o", str(tool), str(SOURCE)]
     subprocess.run(argv, check=True, timeout=60)
-    extra = {"/bin/kexec": tool, "/kernel": hpt_config.kernel}
+    extra = {"/bin/kexec": tool, "/kernel": kernel}
     made = where / "image0"
     build_initramfs(made, busybox=None, gen_init_cpio_source=gen_init_cpio)
     for number in (1, 2):
@@ -43,6 +36,18 @@ def image(
         inner = {**extra, "/initrd": made}
         made = build_initramfs(out, busybox=None, extra=inner, gen_init_cpio_source=gen_init_cpio)
     return made
+
+
+@pytest.fixture(scope="module")
+def image(
+    hpt_config: MachineConfig, gen_init_cpio: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Images with the kernel under test, if that is one that can."""
+    for symbol in ("hpt_dt_update", "kexec_purgatory_get_set_symbol"):
+        if not elf.has_symbol(hpt_config.kernel, symbol):
+            pytest.skip(f"{hpt_config.kernel} has no {symbol}")
+    where = tmp_path_factory.mktemp("kexec")
+    return build_images(where, hpt_config.kernel, gen_init_cpio)
 
 
 def agree(machine: Machine, order: int) -> None:
