@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from .library import Mutation
 
-MATH, MIRROR, RESIZE = (f"hw/ppc/spapr_hpt_{unit}.c" for unit in ("math", "mirror", "resize"))
+MATH, MIRROR, POPULATE, RESIZE = (
+    f"hw/ppc/spapr_hpt_{unit}.c" for unit in ("math", "mirror", "populate", "resize")
+)
 TABLE = "hw/ppc/spapr_hpt.c"
 
 #: found by the sequences of the driver
@@ -104,6 +106,10 @@ BY_SEQUENCES = [
         "    if (!frozen || !hpt->mirror) { qatomic_set(&hpt->frozen, frozen); }\n",
     ),
     Mutation(
+        "vCPUs are told only once to leave the old table",
+        TABLE, "    if (n_retired) {\n", "    if (!n_retired) {\n",
+    ),
+    Mutation(
         "TLBs are not flushed",
         RESIZE, "flush = resize->ops->drops(resize);", "flush = false;",
     ),
@@ -128,6 +134,10 @@ BY_ADDRESSES = [
     Mutation(
         "a table is freed while a vCPU walks it",
         TABLE, "call_rcu(hpt, spapr_hpt_free_rcu, rcu);", "spapr_hpt_free_rcu(hpt);",
+    ),
+    Mutation(
+        "memory is got for more than the table",
+        POPULATE, "(chunk + n) * CHUNK_BYTES", "(chunk + n + (1 << 14)) * CHUNK_BYTES",
     ),
 ]  # fmt: skip
 
@@ -167,6 +177,12 @@ BY_THREADS = [
         "stop does not wait for those that hold a lock",
         MIRROR, "        qemu_spin_lock(&mirror->locks[i]);\n"
         "        qemu_spin_unlock(&mirror->locks[i]);\n", "",
+    ),
+    Mutation(
+        "a store loses the bits that come between its reading and its writing",
+        MATH, "    return be64_to_cpu(qatomic_xchg(&p[1], cpu_to_be64(e->r)));\n",
+        "    uint64_t was = qatomic_read(&p[1]);\n    sched_yield();\n"
+        "    qatomic_set(&p[1], cpu_to_be64(e->r));\n    return be64_to_cpu(was);\n",
     ),
     Mutation(
         "the bits of a vCPU are not set by a single operation",

@@ -155,21 +155,27 @@ static void *vcpu_thread(void *opaque)
 
 /* The holder of the BQL */
 
-static void check_claims(const Page *page, const SpaprHpt *hpt, uint64_t ptex,
-                         const char *when)
+/* What vCPUs were told to be set in the page's entry, up to now */
+static uint64_t claimed(const Page *page)
 {
-    uint64_t claimed = 0, r;
+    uint64_t bits = 0;
 
     for (int vcpu = 0; vcpu < VCPUS; vcpu++) {
         uint64_t claim = qatomic_load_acquire(&claims[vcpu][page - pages]);
 
         if (!((claim ^ page->r) & ~RC)) {
-            claimed |= claim & RC;
+            bits |= claim & RC;
         }
     }
-    r = read_r(hpt, ptex);
-    if (read_v(hpt, ptex) != page->v || ((r ^ page->r) & ~RC) ||
-        (claimed & ~r)) {
+    return bits;
+}
+
+static void check_claims(const Page *page, const SpaprHpt *hpt, uint64_t ptex,
+                         const char *when)
+{
+    uint64_t bits = claimed(page), r = read_r(hpt, ptex);
+
+    if (read_v(hpt, ptex) != page->v || ((r ^ page->r) & ~RC) || (bits & ~r)) {
         fail(when, page, r);
     }
 }
@@ -221,10 +227,17 @@ void shim_switched(SpaprHpt *from, SpaprHpt *to)
 static void store(Page *page, uint64_t ptex, uint64_t v)
 {
     static uint64_t real_page;
+    uint64_t r = v & HPTE64_V_VALID ?
+                 ++real_page << 22 | number_of(page) << 12 | 2 : 0;
+    uint64_t was = spapr_hpt_store(shim_machine.hpt, ptex, v, r);
 
+    /* Bits that came while the entry was made invalid are not lost */
+    if (page->ptex != NOWHERE && !(v & HPTE64_V_VALID) &&
+        (((was ^ page->r) & ~RC) || (claimed(page) & ~was))) {
+        fail("what a store found", page, was);
+    }
     page->ptex = v & HPTE64_V_VALID ? ptex : NOWHERE;
-    page->r = v & HPTE64_V_VALID ? ++real_page << 22 | number_of(page) << 12 | 2 : 0;
-    spapr_hpt_store(shim_machine.hpt, ptex, v, page->r);
+    page->r = r;
     n_stores++;
 }
 
