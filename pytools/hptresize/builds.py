@@ -155,13 +155,16 @@ class Builder:
         self._remember("kvmhv-image", made / "initramfs.gz")
         return made / "initramfs.gz"
 
-    def kvmhv_host(self) -> HostConfig:
-        """Return the host on which guests run under KVM HV, emulated by our QEMU.
+    def kvmhv_host(self, qemu: Path | None = None) -> HostConfig:
+        """Return the host on which guests run under KVM HV.
 
+        :param qemu: emulates it; None: the one with the series.
         :raises FetchError: a package cannot be had.
         """
         return HostConfig(
-            qemu=self.qemu().binary, kernel=self.debian_kernel(), initrd=self.kvmhv_image()
+            qemu=qemu or self.qemu().binary,
+            kernel=self.debian_kernel(),
+            initrd=self.kvmhv_image(),
         )
 
     def for_tests(self) -> None:

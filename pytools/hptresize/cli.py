@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import signal
@@ -27,7 +28,9 @@ from .builds import Builder
 from .cache import GIGA
 from .errors import HptResizeError, MachineError, UsageError
 from .kbuild import FLAVOURS, PLAIN
+from .kvmhv import KvmHvGuest, KvmHvHost
 from .machine import MachineConfig, interactive
+from .machine.config import parse_size
 from .matrix.command import matrix
 from .options import F, Settings, source_options
 from .series.command import series_group
@@ -220,6 +223,9 @@ def boot(
               help="Megabytes of the guest's memory under check.")  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), default="report",
               show_default=True, metavar="DIR", help="Where the report goes.")  # fmt: skip
+@click.option("--hypervisor", type=click.Choice(("qemu", "kvm-hv")), default="qemu",
+              show_default=True,
+              help="kvm-hv: Debian's, on a POWER9 that QEMU emulates.")  # fmt: skip
 @click.pass_obj
 def demo_command(
     settings: Settings,
@@ -229,14 +235,18 @@ def demo_command(
     qemu_source: str | None,
     mb: int,
     report: Path,
+    hypervisor: str,
     **given: Any,
 ) -> None:
     """Build all, boot a guest, resize its table up and down, report."""
     begin = time.monotonic()
     builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
     machine = _Given(**given).machine(builder, "series").but(run_dir=report)
-    # A QEMU of the user's own may be one that cannot tell.
-    done = demo.run(machine, megabytes=mb, host_tells=given["qemu"] is None)
+    if hypervisor == "kvm-hv":
+        done = _demo_on_kvmhv(builder, machine, mb)
+    else:
+        # A QEMU of the user's own may be one that cannot tell.
+        done = demo.run(machine, megabytes=mb, host_tells=given["qemu"] is None)
     demo.write(done, report)
     OUT.print(done.as_table())
     seconds = time.monotonic() - begin
@@ -247,6 +257,16 @@ def demo_command(
     )  # fmt: skip
     if done.problems:
         raise MachineError("; ".join(done.problems), log=report / "console.log")
+
+
+def _demo_on_kvmhv(builder: Builder, machine: MachineConfig, megabytes: int) -> demo.Report:
+    memory = f"{parse_size(machine.memory) + 1024}M"
+    config = builder.kvmhv_host(machine.qemu).but(memory=memory)
+    with contextlib.ExitStack() as stack:
+        with ui.step("boot the host with KVM HV"):
+            host = stack.enter_context(KvmHvHost(config))
+        make = functools.partial(KvmHvGuest, host)
+        return demo.run(machine, orders=demo.KVMHV_ORDERS, megabytes=megabytes, make=make)
 
 
 cli.add_command(bench)

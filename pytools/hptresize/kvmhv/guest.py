@@ -21,7 +21,7 @@ from .image import QEMU, port_path
 
 log = logging.getLogger(__name__)
 
-# The host is a POWER9; its interrupt controller is emulated without what XIVE needs.
+# What the host is, and the interrupt controller that it can give a guest.
 CPU = "POWER9"
 MACHINE_OPTIONS = ("ic-mode=xics",)
 
@@ -94,7 +94,8 @@ class NestedQemu(Qemu):
     def kill(self) -> None:
         """End QEMU at once, if it runs."""
         if self._job is not None and self._job.running:
-            self._job.kill(signal.SIGKILL)
+            with contextlib.suppress(MachineError):  # the host has ended, and it with it
+                self._job.kill(signal.SIGKILL)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

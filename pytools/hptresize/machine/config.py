@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from hptresize import elf
 from hptresize.errors import UsageError
@@ -86,7 +86,7 @@ class MachineConfig:
     extra_args: tuple[str, ...] = ()
     run_dir: Path | None = None
 
-    def but(self, **changes: object) -> MachineConfig:
+    def but(self, **changes: object) -> Self:
         """The same machine with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
