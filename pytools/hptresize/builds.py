@@ -13,7 +13,7 @@ from .baseline import Kind
 from .cache import Cache, digest
 from .errors import FetchError
 from .image import Endian, build_initramfs, image_key
-from .kbuild import PLAIN, KernelBuild
+from .kbuild import KUNIT, PLAIN, KernelBuild
 from .kvmhv import HostConfig, build_host_image
 from .kvmhv import image as kvmhv_image
 from .qemubuild import QemuBuild
@@ -173,6 +173,7 @@ class Builder:
         for variant in VARIANTS_FOR_TESTS:
             self.kernel(variant)
             self.qemu(variant)
+        self.kernel("series", KUNIT)
         self.image("be")
         self.image("le")
         self.debian_kernel()

@@ -24,11 +24,15 @@ class Flavour:
 
     :ivar endian: byte order of the kernel, and of the programs it runs.
     :ivar lines: settings that come after those of the fragment.
+    :ivar own: a fragment of the tree's own, by its path there, in the place of ours.
+    :ivar keeps: directories of the tree that are kept with the kernel.
     """
 
     name: str
     endian: Endian
     lines: tuple[str, ...] = ()
+    own: str = ""
+    keeps: tuple[str, ...] = ()
 
     @property
     def gcc(self) -> str:
@@ -40,6 +44,7 @@ _BE = ("# CONFIG_CPU_LITTLE_ENDIAN is not set", "CONFIG_CPU_BIG_ENDIAN=y")
 _4K = ("# CONFIG_PPC_64K_PAGES is not set", "CONFIG_PPC_4K_PAGES=y")
 
 PLAIN = "le-64k"
+KUNIT = "kunit"
 FLAVOURS: dict[str, Flavour] = {
     one.name: one
     for one in (
@@ -58,6 +63,16 @@ FLAVOURS: dict[str, Flavour] = {
             "be-4k-nohotplug", "be",
             (*_BE, *_4K, "# CONFIG_MEMORY_HOTPLUG is not set",
              "# CONFIG_MEMORY_HOTREMOVE is not set"),
+        ),
+        # What the tree's own file leaves to the defaults, and tinyconfig has not.
+        Flavour(
+            KUNIT, "le",
+            ("CONFIG_CPU_LITTLE_ENDIAN=y", "CONFIG_PPC_OF_BOOT_TRAMPOLINE=y",
+             "CONFIG_RELOCATABLE=y", "CONFIG_TTY=y", "CONFIG_PRINTK=y", "CONFIG_PRINTK_TIME=y",
+             "CONFIG_BUG=y", "CONFIG_PROC_FS=y", "CONFIG_SYSFS=y",
+             "CONFIG_DEBUG_KERNEL=y", "CONFIG_DEBUG_ATOMIC_SLEEP=y"),
+            own="arch/powerpc/platforms/pseries/.kunitconfig",
+            keeps=("tools/testing/kunit",),
         ),
     )
 }  # fmt: skip
@@ -128,12 +143,16 @@ def build_kernel(
     patches = patches or config.kernel_patches()
     fragment = fragment or config.kernel_fragment()
     facts = FLAVOURS[flavour]
-    wanted = "\n".join((fragment.read_text(), *facts.lines, ""))
     what = f"{tree.title} {variant} {flavour}"
     build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
 
+    def wanted(first: str) -> str:
+        return "\n".join((first, *facts.lines, ""))
+
     def key(content: str) -> str:
-        made_of = digest(content, wanted, flavour, toolchain.version(facts.gcc), RECIPE)
+        # A fragment of the tree's own is part of its content.
+        ours = wanted(facts.own or fragment.read_text())
+        made_of = digest(content, ours, flavour, toolchain.version(facts.gcc), RECIPE)
         return f"kernel-{made_of[:16]}"
 
     def make(into: Path, touched: set[str]) -> None:
@@ -141,12 +160,17 @@ def build_kernel(
             toolchain.require(tool)
         work = _Work(cache, tree, facts, build_dir, jobs or toolchain.jobs())
         work.log.unlink(missing_ok=True)
-        work.configure(wanted)
+        first = tree.path / facts.own if facts.own else fragment
+        if not first.is_file():
+            raise BuildError(f"{what}: there is no {facts.own} in this tree")
+        work.configure(wanted(first.read_text()))
         work.compile(what, touched)
         shutil.copy2(build_dir / "vmlinux", into / "vmlinux")
         shutil.copy2(build_dir / ".config", into / "config")
         shutil.copy2(build_dir / "System.map", into / "System.map")
         shutil.copy2(tree.path / "usr/gen_init_cpio.c", into / "gen_init_cpio.c")
+        for name in facts.keeps:
+            shutil.copytree(tree.path / name, into / name)
 
     done = tree.artifact(variant, patches, key=key, make=make, what=f"kernel {what}")
     return KernelBuild(done, build_dir, tree.path, variant)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from .baseline import Kind
 from .cache import Cache
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,12 +30,17 @@ class Settings:
         return Cache(self.cache_dir)
 
 
+def _source_option(kind: Kind, title: str) -> Callable[[F], F]:
+    return click.option(
+        f"--{kind}-source", metavar="SOURCE",
+        help=f"Where {title} comes from: debian:SUITE[=VERSION] (default debian:trixie), "
+        "a tarball, a directory, or PATH@REVISION of a git tree.",
+    )  # fmt: skip
+
+
+kernel_source_option = _source_option("kernel", "the kernel")
+
+
 def source_options(command: F) -> F:
     """Add --kernel-source and --qemu-source."""
-    for kind, title in (("qemu", "QEMU"), ("kernel", "the kernel")):
-        command = click.option(
-            f"--{kind}-source", metavar="SOURCE",
-            help=f"Where {title} comes from: debian:SUITE[=VERSION] (default debian:trixie), "
-            "a tarball, a directory, or PATH@REVISION of a git tree.",
-        )(command)  # fmt: skip
-    return command
+    return kernel_source_option(_source_option("qemu", "QEMU")(command))
