@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from .plugin import Runner
+from .plugin import ClusterRunner, Runner
 
 
-def test_cell(runner: Runner, cell: str) -> None:
+def test_cell(runner: Runner | ClusterRunner, cell: str) -> None:
     """Run a cell; its failure is the test's."""
     runner.run(cell)
 

@@ -89,16 +89,17 @@ def _select(
     return made, made.select(made.cells(None if everything else name), filters)
 
 
-def _check_packages() -> None:
+def _check_packages(*more: str) -> None:
     """Check that the Python packages are there that only the matrix needs.
 
+    :param more: further ones.
     :raises ToolMissing: names the one that is not.
     """
-    for name in ("jinja2", "kcidb_io", "matplotlib", "pytest", "pytest_timeout", "xdist"):
+    for name in ("jinja2", "kcidb_io", "matplotlib", "pytest", "pytest_timeout", "xdist", *more):
         if importlib.util.find_spec(name) is None:
             raise ToolMissing(
                 f"the Python package {name} is not installed",
-                hint="`pip install -c constraints.txt -e .[matrix]`",
+                hint=f"`pip install -c constraints.txt -e .[{'cluster' if more else 'matrix'}]`",
             )
 
 
@@ -131,6 +132,9 @@ def list_command(
 @click.option("--dry-run", is_flag=True, help="Print the command lines, run nothing.")
 @click.option("--failed", is_flag=True, help="Only those that failed in DIR's last run.")
 @click.option("-x", "--first-failure", is_flag=True, help="Stop at the first failure.")
+@click.option("--cluster", metavar="ADDRESS",
+              help="Have the Dask scheduler there run the cells (nothing is measured); `local`: "
+              "a cluster on this machine.")
 @click.option("--measure/--no-measure", default=True,
               help="Measure mainline and ours side by side as well.")
 @click.option("--max-order", type=click.IntRange(LOW, FULL_ORDER), default=TOP, show_default=True,
@@ -150,6 +154,7 @@ def run_command(
     dry_run: bool,
     failed: bool,
     first_failure: bool,
+    cluster: str | None,
     measure: bool,
     max_order: int,
     kernel_source: str | None,
@@ -157,7 +162,7 @@ def run_command(
     **given: Path | None,
 ) -> None:
     """Run the cells, as many at once as there is room for."""
-    _check_packages()
+    _check_packages(*(["distributed"] if cluster else []))
     from . import session  # noqa: PLC0415 (packages that may not be there, and are slow to load)
 
     out = out.absolute()
@@ -176,10 +181,10 @@ def run_command(
         for task in tasks:
             click.echo(f"# {task.id}\n{command_line(task)}")
         return
-    wanted = _wanted(parts, max_order) if measure and before is None else None
+    measure = measure and before is None and cluster is None
     job = session.Job(
-        out, cells, tasks, limits, wanted, first_failure,
-        " ".join(filters) or ("all cells" if everything else f"the {name} set"),
+        out, cells, tasks, limits, _wanted(parts, max_order) if measure else None, first_failure,
+        " ".join(filters) or ("all cells" if everything else f"the {name} set"), cluster,
     )  # fmt: skip
     # pytest's own words go elsewhere meanwhile.
     result = session.run(job, Console(file=sys.stdout), before)

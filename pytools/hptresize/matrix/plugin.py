@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,9 +14,14 @@ from . import hub, outcome, side_by_side
 from .plan import Limits, Task
 from .runner import CELLS, run_cell
 
+if TYPE_CHECKING:
+    from .cluster import Cluster
+
 PLAN = "plan.json"
 # The side-by-side measurement is no cell, but an item and a line of progress.
 MEASURE = "side by side"
+EVENT = pytest.StashKey[hub.Event]()
+"""Where cells that a cluster runs tell what they do."""
 
 
 class Runner:
@@ -49,6 +55,21 @@ class Runner:
             pytest.fail("; ".join(problems), pytrace=False)
 
 
+class ClusterRunner:
+    """Has a cluster run the cells of a plan.
+
+    :param where: the directory of the run, which holds the plan.
+    """
+
+    def __init__(self, where: Path, cluster: Cluster) -> None:
+        self.where = where
+        self.cluster = cluster
+
+    def run(self, name: str) -> None:
+        """Wait for a cell; its outcome is pytest's."""
+        judge(self.cluster.fetch(name, self.where / CELLS))
+
+
 def judge(done: outcome.CellOutcome) -> None:
     """Turn the outcome of a cell into that of a test."""
     if done.status == "xfail":
@@ -62,12 +83,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hptresize matrix")
     group.addoption("--matrix", type=Path, metavar="DIR", help="directory of the run")
     group.addoption("--matrix-hub", type=Path, metavar="SOCKET", help="who shares the machine")
+    group.addoption("--matrix-cluster", metavar="ADDRESS", help="who runs the cells instead")
 
 
 @pytest.fixture(scope="session")
-def runner(pytestconfig: pytest.Config) -> Runner:
+def runner(pytestconfig: pytest.Config) -> Iterator[Runner | ClusterRunner]:
     """What runs the cells."""
-    return Runner(pytestconfig.getoption("matrix"), pytestconfig.getoption("matrix_hub"))
+    local = Runner(pytestconfig.getoption("matrix"), pytestconfig.getoption("matrix_hub"))
+    address = pytestconfig.getoption("matrix_cluster")
+    if address is None:
+        yield local
+        return
+    from .cluster import connected  # noqa: PLC0415 (a package of its own that may not be there)
+
+    limits, tasks = Limits(**local.plan["limits"]), list(local.tasks.values())
+    with connected(address, limits, tasks, pytestconfig.stash[EVENT]) as cluster:
+        yield ClusterRunner(local.where, cluster)
 
 
 def _id_of(task: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ from . import hub, outcome
 from .live import Board
 from .outcome import CellOutcome
 from .plan import Limits, Task
-from .plugin import MEASURE, PLAN
+from .plugin import EVENT, MEASURE, PLAN
 from .runner import CELLS
 from .side_by_side import Wanted
 from .spec import Cell
@@ -103,6 +103,7 @@ class Job:
     :ivar measure: what is measured side by side, None: nothing.
     :ivar first_failure: whether to stop there.
     :ivar title: see :class:`MatrixResult`.
+    :ivar cluster: who runs the cells, by the address of its scheduler; None: we do.
     """
 
     where: Path
@@ -112,6 +113,7 @@ class Job:
     measure: Wanted | None = None
     first_failure: bool = False
     title: str = ""
+    cluster: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return what the workers have to know, for JSON."""
@@ -133,6 +135,9 @@ class _Gatherer:
         self.done: dict[str, CellOutcome] = {}
         self.problems: list[str] = []
         self._values = {cell.id: dict(cell.values) for cell in job.cells}
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[EVENT] = self.board.event
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when not in ("call", "???") and not report.failed:
@@ -259,7 +264,11 @@ def _pytest(job: Job, short: Path, gatherer: _Gatherer) -> int:
         "-p", "hptresize.matrix.plugin", "-c", str(job.where / "pytest.ini"),
         f"--rootdir={job.where}", "-p", "no:cacheprovider", "-s", "-q", "--tb=short",
         f"--junitxml={job.where / JUNIT}", f"--matrix={job.where}",
-        f"--matrix-hub={short / 'hub'}", f"--numprocesses={workers(job)}", "--dist=worksteal",
+        f"--matrix-hub={short / 'hub'}",
+        *(
+            [f"--numprocesses={workers(job)}", "--dist=worksteal"] if job.cluster is None
+            else [f"--matrix-cluster={job.cluster}"]
+        ),
         *(["-x"] if job.first_failure else []), str(Path(__file__).with_name("cells.py")),
     ]  # fmt: skip
     with (job.where / "pytest.log").open("w") as out, contextlib.redirect_stdout(out):
