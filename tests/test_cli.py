@@ -55,6 +55,7 @@ WRONG = [
     (("boot", "--kernel", "/no/vmlinux"), 2, "--kernel /no/vmlinux: no such file"),
     (("demo", "--qemu", "/no/qemu"), 2, "--qemu /no/qemu: no such file"),
     (("demo", "--cpus", "0"), 2, "0 is not in the range"),
+    (("matrix", "list", "cpuz=POWER8"), 2, "there is no axis 'cpuz'"),
     (("series", "show", "hurd"), 2, "'hurd' is not one of"),
 ]
 

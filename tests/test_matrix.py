@@ -4,21 +4,29 @@
 from __future__ import annotations
 
 import gzip
-import os
-import subprocess
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from hptresize import cli
 from hptresize.errors import UsageError
 from hptresize.kbuild import FLAVOURS
 from hptresize.matrix import plan, spec
 from hptresize.matrix.scenarios import SCENARIOS
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-PACKAGES = Path(spec.__file__).parents[2]
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Ended]
 SMALL = """
 schema = 1
 [axes.scenario.updown]
@@ -125,16 +133,16 @@ def test_memory_of_a_cell() -> None:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run the command as a user does."""
+def run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Run the command, in this process; test_cli.py does it as a user does."""
+    monkeypatch.setenv("HPTRESIZE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
 
-    def command(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "hptresize", "matrix", *words],
-            env={**os.environ, "HPTRESIZE_CACHE": str(tmp_path / "cache"),
-                 "PYTHONPATH": str(PACKAGES)},
-            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+    def command(*words: str) -> Ended:
+        status = cli.main(["matrix", *words])
+        return Ended(status, *capfd.readouterr())
 
     return command
 

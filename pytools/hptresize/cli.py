@@ -31,7 +31,7 @@ from .kbuild import FLAVOURS, PLAIN
 from .kvmhv import KvmHvGuest, KvmHvHost
 from .machine import MachineConfig, interactive
 from .machine.config import parse_size
-from .matrix.command import matrix
+from .matrix.command import matrix, soak_command
 from .options import F, Settings, source_options
 from .series.command import series_group
 from .sources import VARIANTS, Variant
@@ -273,6 +273,7 @@ cli.add_command(bench)
 cli.add_command(conformance.command)
 cli.add_command(kunit.command)
 cli.add_command(matrix)
+cli.add_command(soak_command)
 cli.add_command(series_group)
 
 
@@ -333,10 +334,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     wants_traceback = "--traceback" in words
     try:
         with _ended_by_signals():
-            cli.main(args=words, prog_name="hptresize", standalone_mode=False)
-        return 0
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
+            # What a command returns is nothing, or the status that it asked click to exit with.
+            status = cli.main(args=words, prog_name="hptresize", standalone_mode=False)
+        return status if isinstance(status, int) else 0
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED)
     except SystemExit as leave:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import random
 import signal
 import sys
 from collections.abc import Sequence
@@ -18,9 +20,9 @@ from hptresize.builds import Builder
 from hptresize.errors import MachineError, ToolMissing, UsageError
 from hptresize.options import F, Settings, source_options
 
-from . import outcome, spec
-from .plan import Limits, Parts, check_fit
-from .runner import command_line
+from . import bisect, debug, outcome, soak, spec
+from .plan import PLAN, Limits, Parts, Task, check_fit
+from .runner import CELLS, command_line
 from .side_by_side import LOW, TOP, Wanted
 from .spec import Cell
 
@@ -203,21 +205,25 @@ def _wanted(parts: Parts, top: int) -> Wanted:
     )  # fmt: skip
 
 
+def report_of(result: MatrixResult, out: Path) -> None:
+    """Write the reports and show how it came out."""
+    from . import report  # noqa: PLC0415
+
+    report.write(result, out)
+    counts = ", ".join(f"{n} {status}" for status, n in outcome.count(result.cells).items())
+    Console().print(
+        f"{result.title}: {counts} in {result.seconds:.0f} s. Report: {out / 'report.html'}",
+        highlight=False, soft_wrap=True, markup=False,
+    )  # fmt: skip
+
+
 def finish(result: MatrixResult, out: Path) -> None:
-    """Write the reports, show how it came out, and end as it came out.
+    """Report, and end as it came out.
 
     :raises MachineError: a cell did not do what was expected.
     :raises KeyboardInterrupt, SystemExit: a signal had ended the run.
     """
-    from . import report  # noqa: PLC0415
-
-    report.write(result, out)
-    console = Console()
-    counts = ", ".join(f"{n} {status}" for status, n in outcome.count(result.cells).items())
-    console.print(
-        f"{result.title}: {counts} in {result.seconds:.0f} s. Report: {out / 'report.html'}",
-        highlight=False, soft_wrap=True, markup=False,
-    )  # fmt: skip
+    report_of(result, out)
     if result.ended_by == signal.SIGINT:
         raise KeyboardInterrupt
     if result.ended_by is not None:
@@ -237,3 +243,131 @@ def report_command(out: Path) -> None:
 
     for path in report.write(session.load(out), out):
         click.echo(path)
+
+
+@matrix.command("shell")
+@click.argument("cell")
+@click.argument("gdb_arguments", nargs=-1, type=click.UNPROCESSED)
+@_out
+@click.option("--gdb", "with_gdb", is_flag=True,
+              help="gdb on it, stopped before its first instruction.")  # fmt: skip
+def shell_command(cell: str, gdb_arguments: tuple[str, ...], out: Path, with_gdb: bool) -> None:
+    """Boot the guest of a CELL of the last run in DIR, with a shell on this terminal.
+
+    A part of the cell's name will do. What follows -- goes to gdb.
+    """
+    if gdb_arguments and not with_gdb:
+        raise UsageError("arguments after the cell are gdb's", hint="say --gdb")
+    task = debug.find(_tasks_of_last_run(out), cell)
+    if with_gdb:
+        debug.gdb(task, out.absolute() / CELLS / task.id, gdb_arguments)
+    else:
+        debug.shell(task)
+
+
+def _tasks_of_last_run(out: Path) -> list[Task]:
+    """What the last run in a directory ran.
+
+    :raises UsageError: there was none.
+    """
+    try:
+        return [Task.of(one) for one in json.loads((out / PLAN).read_text())["tasks"]]
+    except OSError as err:
+        hint = "run `hptresize matrix run` first"
+        raise UsageError(f"{out / PLAN}: {err.strerror}", hint=hint) from err
+
+
+@matrix.command("bisect-run")
+@_selecting
+@_given
+@_limits
+@_out
+@click.pass_obj
+def bisect_command(
+    settings: Settings,
+    /,
+    *,
+    filters: Sequence[str],
+    name: str,
+    everything: bool,
+    declaration: Path,
+    cpus: int | None,
+    memory_limit: int | None,
+    out: Path,
+    kernel_source: str | None,
+    qemu_source: str | None,
+    **given: Path | None,
+) -> None:
+    """Build the commit that `git bisect run` stands on, run the cells, say what it wants to know.
+
+    Status 0: good, 1: a cell failed, 125: this commit cannot be built or tested, 128:
+    nonsense, which ends the bisection. With --kernel-source . the kernel=stock cells take
+    the commit as it is, kernel=series those with the guest series on its baseline.
+    """
+    _check_packages()
+    from . import session  # noqa: PLC0415
+
+    try:
+        made, cells = _select(filters, name, everything, declaration)
+        limits = Limits.of_this_machine(cpus, memory_limit)
+        check_fit(made, cells, limits)
+        kernel, qemu = (one and bisect.at_head(one) for one in (kernel_source, qemu_source))
+        builder = Builder(settings.cache, kernel, qemu, settings.jobs)
+        with bisect.untestable():
+            tasks = Parts(made, builder, given).tasks(cells, limits)
+    except UsageError as err:
+        raise bisect.Abort(err) from err
+    job = session.Job(
+        out.absolute(), cells, tasks, limits, title=" ".join(filters), first_failure=True
+    )
+    result = session.run(job, Console(file=sys.stdout))
+    report_of(result, out.absolute())
+    raise click.exceptions.Exit(bisect.status(result.cells, result.ended_by))
+
+
+@click.command("soak")
+@click.option("--minutes", type=click.FloatRange(0, min_open=True), default=10.0,
+              show_default=True, metavar="N", help="How long.")
+@click.option("--mode", type=click.Choice(("mirror", "rehash")), default="mirror",
+              show_default=True, help="How our QEMU fills the new table.")
+@click.option("--seed", type=int, metavar="N", help="Repeats the steps of another run.")
+@click.option("--memory", default="2G", show_default=True, help="The guest's memory.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+              default="report/soak", show_default=True, help="Gets soak.json, logs.")  # fmt: skip
+@_given
+@click.pass_obj
+def soak_command(
+    settings: Settings,
+    /,
+    *,
+    minutes: float,
+    mode: str,
+    seed: int | None,
+    memory: str,
+    out: Path,
+    kernel_source: str | None,
+    qemu_source: str | None,
+    mainline: Path | None,
+    **given: Path | None,
+) -> None:
+    """Resize, add and take memory, and migrate, with memory under check, for a long time.
+
+    Ctrl-C ends it early, with the report of what there is.
+    """
+    if mainline is not None:
+        raise UsageError("--mainline: what runs for long is our QEMU", hint="see --qemu")
+    made = spec.load()
+    first = {axis: next(iter(values)) for axis, values in made.axes.items()}
+    cell = Cell({**first, "host": mode, "cpus": "1"})
+    builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
+    limits = Limits.of_this_machine()
+    task = Parts(made, builder, {**given, "mainline": None}).tasks([cell], limits)[0]
+    seed = random.randrange(1 << 32) if seed is None else seed
+    result = soak.run(
+        task.machine.but(memory=memory, maxmem="64G"), minutes=minutes, seed=seed, mode=mode,
+        where=out.absolute(),
+    )  # fmt: skip
+    for line in result.lines():
+        click.echo(line)
+    if result.failures:
+        raise MachineError(f"failed after {result.seconds / 60:.1f} minutes", log=out / soak.RESULT)

@@ -27,6 +27,7 @@ LOAD_MB = 32
 """Memory that a scenario writes and verifies while it resizes."""
 
 KVMHV = "kvmhv"
+PLAN = "plan.json"
 
 # QEMU itself with its caches, and a guest that has booted.
 BASE_MB = 450

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import hub, outcome, side_by_side
-from .plan import Limits, Task
+from .plan import PLAN, Limits, Task
 from .runner import CELLS, run_cell
 
 if TYPE_CHECKING:
     from .cluster import Cluster
 
-PLAN = "plan.json"
 # The side-by-side measurement is no cell, but an item and a line of progress.
 MEASURE = "side by side"
 EVENT = pytest.StashKey[hub.Event]()

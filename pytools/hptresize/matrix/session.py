@@ -26,8 +26,8 @@ from hptresize.errors import UsageError
 from . import hub, outcome
 from .live import Board
 from .outcome import CellOutcome
-from .plan import Limits, Task
-from .plugin import EVENT, MEASURE, PLAN
+from .plan import PLAN, Limits, Task
+from .plugin import EVENT, MEASURE
 from .runner import CELLS
 from .side_by_side import Wanted
 from .spec import Cell
