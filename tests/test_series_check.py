@@ -3,18 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from hptresize import cli, config, series, sources
+from hptresize import cli, config, kbuild, series, sources
 from hptresize import git as gitcmd
+from hptresize.baseline import Kind
 from hptresize.builds import Builder
 from hptresize.cache import Cache
 from hptresize.git import git
+from hptresize.series.check import compile as compile_
 from hptresize.series.check import texts
-from hptresize.series.check.model import Check, new_findings
+from hptresize.series.check.all import checks_of
+from hptresize.series.check.boot import passed_by
+from hptresize.series.check.model import Check, Step, new_findings
+from hptresize.series.check.report import as_lines
 from hptresize.series.check.run import Report, check_series
 from hptresize.series.worktree import Home
 
@@ -66,7 +73,7 @@ def commit(home: Home, tree: sources.Tree) -> Commit:
 
     def make(message: str, **files: str) -> None:
         for name, text in files.items():
-            path = tree.path / name.replace("__", "/").replace("_c", ".c")
+            path = tree.path / re.sub("_([ch])$", r".\1", name.replace("__", "/"))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         gitcmd.commit_all(tree.path, message)
@@ -259,3 +266,82 @@ def test_a_second_version_tells_what_changed(
     cover = (out / "v2-0000-cover-letter.patch").read_text()
     assert "Changes since v1\n" in cover and " - 1 main: Say more: changed\n" in cover
     assert "Range-diff" in cover and "++most" in cover
+
+
+def steps_of(home: Home, tree: sources.Tree) -> list[Step]:
+    """The steps that a check is given."""
+    seen: list[Step] = []
+
+    def keep(step: Step) -> Sequence[str]:
+        seen.append(step)
+        return ()
+
+    check_series(home, tree.apart(), Builder(tree.cache), [Check("keep", "", keep)])
+    return seen
+
+
+def test_who_includes_a_header_is_compiled_too(
+    home: Home, tree: sources.Tree, commit: Commit
+) -> None:
+    commit(
+        GOOD,
+        arch__powerpc__include__asm__x_h="int x;\n",
+        arch__powerpc__user_c="#include <asm/x.h>\n",
+        arch__powerpc__other_c="#include <asm/xx.h>\n",
+    )
+    commit("main: Say most\n\nWhy.", arch__powerpc__include__asm__x_h="int y;\n")
+    assert compile_.affected(steps_of(home, tree)[1]) == ["arch/powerpc/user.c"]
+
+
+def test_a_warning_counts_where_it_is_new(
+    home: Home, tree: sources.Tree, commit: Commit
+) -> None:
+    commit(GOOD, init__main_c="old\n")
+    commit("main: Say most\n\nWhy.", init__main_c="added\nold\n")
+
+    def at(step: Step) -> list[str]:
+        lines = (step.tree.path / "init/main.c").read_text().splitlines()
+        where = f"{step.tree.path}/init/main.c"
+        return [f"{where}:{n}:1: warning: {line}" for n, line in enumerate(lines, 1)]
+
+    assert compile_.complaints(steps_of(home, tree)[1], at) == ["init/main.c:1:1: warning: added"]
+
+
+def test_objects_of_a_configuration(home: Home, tree: sources.Tree, tmp_path: Path) -> None:
+    (tree.path / "init/Makefile").write_text(
+        "obj-y += main.o both.o\nboth-y := one.o\nboth-$(CONFIG_A) += two.o\n"
+        "obj-$(CONFIG_B) += three.o\nifdef CONFIG_A\nobj-y += four.o\nendif\n"
+    )
+    build_dir = tmp_path / "build"
+    (build_dir / "include/config").mkdir(parents=True)
+    (build_dir / "include/config/auto.conf").write_text("CONFIG_A=y\n")
+    work = kbuild.Work(tree.cache, tree, kbuild.FLAVOURS[kbuild.PLAIN], build_dir, 1)
+    names = [f"init/{name}.c" for name in ("main", "one", "two", "three", "four", "five")]
+    got = work.compiled([*names, "nowhere/six.c"])
+    assert got == ["init/main.o", "init/one.o", "init/two.o", "init/four.o"]
+
+
+def test_which_tests_belong_to_a_patch(home: Home, tree: sources.Tree, commit: Commit) -> None:
+    commit(GOOD, init__main_c="more\n")
+    commit("main: Say most\n\nWhy.", init__main_c="most\n")
+    (home.directory / series.RULES).write_text(
+        '[[tests]]\nsince = "main: Say more"\nuntil = "main: Say most"\nrun = ["a"]\n'
+        '[[tests]]\nsince = "main: Say more"\nrun = ["b"]\n'
+        '[[tests]]\nsince = "main: Say most"\nrun = ["c"]\n'
+    )
+    assert [passed_by(step) for step in steps_of(home, tree)] == [["a", "b"], ["b", "c"]]
+
+
+@pytest.mark.parametrize("kind", ["kernel", "qemu"])
+def test_the_committed_series_pass(kind: Kind) -> None:
+    """With HPTRESIZE_LONG all that is built, too."""
+    cache = Cache()
+    if not (cache.root / "notes" / f"last-{kind}.json").exists():
+        pytest.skip("needs the trees: `make test` makes them")
+    if os.environ.get("HPTRESIZE_LONG") != "1":
+        chosen = [check for check in checks_of(kind) if check.quick]
+    else:
+        chosen = checks_of(kind)
+    builder = Builder(cache)
+    report = check_series(Home(kind), builder.tree(kind).apart(), builder, chosen)
+    assert as_lines(report) == []

@@ -6,12 +6,15 @@ from __future__ import annotations
 import dataclasses
 import re
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from . import config, proc, toolchain, ui
 from .cache import Cache, digest
 from .errors import BuildError
+from .git import git
 from .image.initramfs import COMPILERS, Endian
+from .series import Series
 from .sources import Tree, Variant
 
 # Goes up when an artifact that is in a cache already would not be made the same way again.
@@ -59,6 +62,7 @@ FLAVOURS: dict[str, Flavour] = {
         ),
         # With KFENCE the linear mapping always consists of small pages that come and go.
         Flavour("le-4k-kfence", "le", (*_4K, "CONFIG_DEBUG_PAGEALLOC=y", "CONFIG_KFENCE=y")),
+        Flavour("le-64k-hash", "le", ("# CONFIG_PPC_RADIX_MMU is not set",)),
         Flavour(
             "be-4k-nohotplug", "be",
             (*_BE, *_4K, "# CONFIG_MEMORY_HOTPLUG is not set",
@@ -129,13 +133,13 @@ def build_kernel(
     variant: Variant,
     *,
     flavour: str = PLAIN,
-    patches: Path | None = None,
+    patches: Path | Series | None = None,
     fragment: Path | None = None,
     jobs: int | None = None,
 ) -> KernelBuild:
     """Build (or take from the cache) the kernel of a variant of a tree.
 
-    :param patches: directory of the series; the project's own if None.
+    :param patches: the series or its directory; the project's own if None.
     :param fragment: configuration on top of tinyconfig; the project's own if None.
     :raises BuildError: the compiler failed, warned about a file that the series
         touches, or the configuration did not take what the fragment asks for.
@@ -158,7 +162,7 @@ def build_kernel(
     def make(into: Path, touched: set[str]) -> None:
         for tool in ("make", "flex", "bison", "bc", "perl", "gcc"):
             toolchain.require(tool)
-        work = _Work(cache, tree, facts, build_dir, jobs or toolchain.jobs())
+        work = Work(cache, tree, facts, build_dir, jobs or toolchain.jobs())
         work.log.unlink(missing_ok=True)
         first = tree.path / facts.own if facts.own else fragment
         if not first.is_file():
@@ -176,7 +180,21 @@ def build_kernel(
     return KernelBuild(done, build_dir, tree.path, variant)
 
 
-class _Work:
+# Prints what a directory's Makefile makes in a configuration, by what Kbuild makes of it.
+_LIST_OBJECTS = b"""
+include include/config/auto.conf
+srctree := $(SRC)
+src := $(SRC)/$(D)
+obj := $(D)
+include $(src)/Makefile
+parts = $(foreach one,$(1),$(or $($(one:.o=-y)),$($(one:.o=-objs)),$(one)))
+.PHONY: print
+print:
+\t@echo $(addprefix $(D)/,$(filter %.o,$(call parts,$(obj-y) $(obj-m))))
+"""
+
+
+class Work:
     """One build directory and the commands that run in it."""
 
     def __init__(
@@ -199,7 +217,9 @@ class _Work:
         :raises BuildError: Kconfig refused one of the settings.
         """
         stamp = self.build_dir / ".hptresize-wanted"
-        made = digest(wanted, self.tree.content("HEAD"))
+        # What settings there are, and what the compiler is asked for them.
+        deciding = ("*Kconfig*", "Makefile", "arch/powerpc/Makefile", "scripts/*")
+        made = digest(wanted, git(self.tree.path, "ls-files", "--stage", *deciding))
         if stamp.is_file() and stamp.read_text() == made:
             return
         self.build_dir.mkdir(parents=True, exist_ok=True)
@@ -231,6 +251,39 @@ class _Work:
         if before is not None and old.read_bytes() == before:
             self.log.open("a").write("(the configuration is the same as before)\n")
         stamp.write_text(made)
+
+    def compiled(self, names: Iterable[str]) -> list[str]:
+        """Return the objects that the configuration makes of these files (.c and .S)."""
+        wanted = {re.sub(r"\.[cS]$", ".o", name) for name in names}
+        found: list[str] = []
+        for directory in sorted({str(Path(name).parent) for name in wanted}):
+            if not (self.tree.path / directory / "Makefile").is_file():
+                continue
+            said = proc.output(
+                [
+                    "make", "-s", "-rR", "-f", "-", "-C", self.build_dir, "print",
+                    f"SRC={self.tree.path}", f"D={directory}", "SRCARCH=powerpc", "BITS=64",
+                ],
+                what=f"read {directory}/Makefile", env=self.env, data=_LIST_OBJECTS,
+                error=BuildError,
+            )  # fmt: skip
+            found += [name for name in said.decode().split() if name in wanted]
+        return found
+
+    def objects(self, objects: Sequence[str], *variables: str) -> list[str]:
+        """Make objects anew; return all lines that were printed.
+
+        :param variables: further ones for make, such as W=1.
+        :raises BuildError: a tool failed.
+        """
+        for name in objects:
+            (self.build_dir / name).unlink(missing_ok=True)
+        lines: list[str] = []
+        proc.run(
+            [*self.make, *variables, *objects], what=f"compiling {len(objects)} objects",
+            log_file=self.log, env=self.env, on_line=lines.append,
+        )  # fmt: skip
+        return lines
 
     def compile(self, what: str, touched: set[str]) -> None:
         """Run make, showing how far it is.

@@ -12,6 +12,7 @@ from pathlib import Path
 from . import config, proc, toolchain, ui
 from .cache import Cache, digest
 from .errors import BuildError
+from .series import Series
 from .sources import Tree, Variant
 
 # Goes up when an artifact that is in a cache already would not be made the same way again.
@@ -48,12 +49,12 @@ def build_qemu(
     tree: Tree,
     variant: Variant,
     *,
-    patches: Path | None = None,
+    patches: Path | Series | None = None,
     jobs: int | None = None,
 ) -> QemuBuild:
     """Build (or take from the cache) the QEMU of a variant of a tree.
 
-    :param patches: directory of the series; the project's own if None.
+    :param patches: the series or its directory; the project's own if None.
     :raises BuildError: configure or the compiler failed, or the compiler warned
         about a file that the series touches.
     """
@@ -69,7 +70,7 @@ def build_qemu(
         log = cache.logs / f"qemu-{tree.key}.log"
         log.unlink(missing_ok=True)
         compiler, env = toolchain.compiler(cache, "gcc")
-        _configure(tree, build_dir, compiler, env, log)
+        configure(tree, build_dir, compiler, env, log)
         ninja: list[str | Path] = ["ninja", "-C", build_dir, f"-j{jobs or toolchain.jobs()}"]
         _compile(what, [*ninja, "qemu-system-ppc64"], touched, env, log)
         shutil.copy2(build_dir / "qemu-system-ppc64", into / "qemu-system-ppc64")
@@ -89,8 +90,11 @@ def _check_tools() -> None:
         toolchain.require_library(library)
 
 
-def _configure(tree: Tree, build_dir: Path, compiler: str, env: dict[str, str], log: Path) -> None:
-    """Run configure where it has not run with these very options."""
+def configure(tree: Tree, build_dir: Path, compiler: str, env: dict[str, str], log: Path) -> None:
+    """Run configure where it has not run with these very options.
+
+    :raises BuildError: it failed.
+    """
     words = [*CONFIGURE, f"--python={sys.executable}", f"--cc={compiler}"]
     stamp = build_dir / ".hptresize-configured"
     made = digest(*words)

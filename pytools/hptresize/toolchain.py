@@ -40,6 +40,10 @@ TOOLS = (
     Tool("ninja", "ninja-build", "QEMU"),
     Tool("pkg-config", "pkg-config", "QEMU"),
     Tool("codespell", "codespell", "checks of the series"),
+    Tool("sparse", "sparse", "checks of the series"),
+    Tool("spatch", "coccinelle", "checks of the series"),
+    Tool("clang", "clang", "checks of the series"),
+    Tool("dtc", "device-tree-compiler", "QEMU 10.2 and newer"),
     Tool("qemu-system-ppc64", "qemu-system-ppc", "tests with Debian's stock QEMU"),
 )
 

@@ -21,6 +21,7 @@
 
     [[tests]]                         # what a tree with the patches up to this one passes
     since = "subject: of the patch"
+    until = "subject: of another"     # and not from that one on; may be left out
     run = ["tests/test_resize.py::test_name"]
 
     [[accepted]]                      # what a check may say all the same
@@ -118,10 +119,11 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Tests:
-    """Tests that pass from a patch on."""
+    """Tests that pass from a patch on, and until another one if that is named."""
 
     since: str
     run: tuple[str, ...]
+    until: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +179,7 @@ class Rules:
         """Return the subjects of all patches that the rules speak of."""
         named: tuple[tuple[Without | Place | Accepted, ...], ...]
         named = (self.without, self.place, self.accepted)
-        since = {one.since for one in self.tests}
+        since = {name for one in self.tests for name in (one.since, one.until)}
         return (since | {one.patch for group in named for one in group}) - {""}
 
 
@@ -225,7 +227,7 @@ def _rules(data: Mapping[str, Any]) -> Rules:
             Place(**{**one, "after": _lines(one, "after"), "before": _lines(one, "before")})
             for one in data.get("place", ())
         ),
-        tests=tuple(Tests(one["since"], tuple(one["run"])) for one in data.get("tests", ())),
+        tests=tuple(Tests(**{**one, "run": tuple(one["run"])}) for one in data.get("tests", ())),
         accepted=accepted,
         message=message,
     )

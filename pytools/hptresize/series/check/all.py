@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from ...baseline import Kind
-from . import texts
+from . import analyse, texts
+from .boot import BOOT
+from .compile import KERNEL_BUILDS, QEMU_BUILDS
 from .model import Check
 
 
 def checks_of(kind: Kind) -> list[Check]:
     """Return the checks for the patches of a kind of tree, in the order of tables."""
-    return [*texts.CHECKS, *([texts.ABI] if kind == "kernel" else [])]
+    if kind == "kernel":
+        return [*texts.CHECKS, texts.ABI, *KERNEL_BUILDS, *analyse.KERNEL, BOOT]
+    return [*texts.CHECKS, *QEMU_BUILDS, *analyse.QEMU, BOOT]
