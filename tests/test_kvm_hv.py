@@ -28,6 +28,7 @@ START, LARGEST, COLLIDES = 22, 23, 18
 SMALL_START, WITH_DIMM = 21, 22
 DIMM = 2 << 30
 BOOT_TIMEOUT = 240.0
+TREE = "/proc/device-tree/cpus/PowerPC,POWER9@0/ibm,pft-size"
 
 
 def agree(machine: Machine, order: int) -> None:
@@ -123,6 +124,7 @@ def test_kexec_twice_with_resizes_between(boot_kvmhv: Boot, image: Path) -> None
         machine.start_command("kexec", "go")
         machine.agent.wait_ready(BOOT_TIMEOUT, boots=boots)
         agree(machine, order)
+        assert machine.run("cat", TREE).stdout[4:] == order.to_bytes(4)
     machine.resize(START)
     agree(machine, START)
 
