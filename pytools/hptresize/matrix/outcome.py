@@ -62,3 +62,10 @@ def count(outcomes: Iterable[CellOutcome]) -> dict[Status, int]:
     """How many there are of each status, those of which there are any."""
     found = [one.status for one in outcomes]
     return {status: found.count(status) for status in STATUSES if status in found}
+
+
+def printable(text: str) -> str:
+    """A text without what a guest may print and no report may hold: control characters."""
+    kept = text.replace("\r", "")
+    bad = "\N{REPLACEMENT CHARACTER}"
+    return "".join(c if c.isprintable() or c in "\n\t" else bad for c in kept)

@@ -63,6 +63,12 @@ class MatrixResult:
     ended_by: int | None = None
     problems: list[str] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, data: dict[str, Any]) -> MatrixResult:
+        """Return what dataclasses.asdict() made of a result."""
+        cells = [CellOutcome(**one) for one in data["cells"]]
+        return cls(**data | {"cells": cells, "limits": Limits(**data["limits"])})
+
     @property
     def bad(self) -> list[CellOutcome]:
         """The cells that did not do what was expected of them."""
@@ -86,8 +92,7 @@ def load(where: Path) -> MatrixResult:
         if data.pop("schema") != SCHEMA:
             raise UsageError(f"{path} is of another version")
         del data["counts"]
-        data["cells"] = [CellOutcome(**one) for one in data["cells"]]
-        return MatrixResult(**data | {"limits": Limits(**data["limits"])})
+        return MatrixResult.of(data)
     except OSError as err:
         hint = "run `hptresize matrix run` first"
         raise UsageError(f"{path}: {err.strerror}", hint=hint) from err

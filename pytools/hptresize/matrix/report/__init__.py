@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from ..outcome import printable
 from ..session import MatrixResult
 from . import html, kcidb, ktap
 
@@ -15,6 +18,7 @@ def write(result: MatrixResult, where: Path) -> list[Path]:
     :param where: the directory of the run.
     :returns: the files.
     """
+    result = MatrixResult.of(_printable(asdict(result)))
     made = {
         "matrix.ktap": ktap.render(result),
         "matrix.kcidb.json": kcidb.render(result),
@@ -23,3 +27,12 @@ def write(result: MatrixResult, where: Path) -> list[Path]:
     for name, text in made.items():
         (where / name).write_text(text)
     return [where / name for name in made]
+
+
+def _printable(data: Any) -> Any:
+    """The same data with texts that every form can hold."""
+    if isinstance(data, dict):
+        return {name: _printable(value) for name, value in data.items()}
+    if isinstance(data, list):
+        return [_printable(one) for one in data]
+    return printable(data) if isinstance(data, str) else data

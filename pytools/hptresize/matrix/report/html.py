@@ -17,7 +17,7 @@ from hptresize.bench.results import load as load_bench
 from hptresize.bench.rows import Row, make_rows, quantity
 
 from .. import outcome, side_by_side
-from ..outcome import CellOutcome
+from ..outcome import CellOutcome, printable
 from ..session import MatrixResult
 from ..spec import DATA
 
@@ -75,14 +75,8 @@ def logs_of(where: Path, one: CellOutcome) -> list[Log]:
         if one.directory and path.is_file() and path.stat().st_size:
             data = path.read_bytes()
             text = data[-LOG_BYTES:].decode(errors="replace")
-            found.append(Log(name, _printable(_CUT + text if len(data) > LOG_BYTES else text)))
+            found.append(Log(name, printable(_CUT + text if len(data) > LOG_BYTES else text)))
     return found
-
-
-def _printable(text: str) -> str:
-    """Without what a console may say and HTML may not: control characters."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in
-                   text.replace("\r", ""))  # fmt: skip
 
 
 def measured(where: Path) -> Results | None:

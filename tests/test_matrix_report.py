@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The page of a run with everything in it that a page must stand, and who gets room when."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from hptresize.matrix import hub, outcome, report, session
+from hptresize.matrix.plan import Limits
+
+EVIL = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\nnot ok & \"'\x1b[31m\0"
+
+
+class Tags(HTMLParser):
+    """The tags of a page, and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.said = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.said += data
+
+
+def made(where: Path) -> session.MatrixResult:
+    """A run with an outcome of each kind; what guests and users say is nasty."""
+    values = {"scenario": "updown", "kernel": "series", "endian": "le", "pages": "64k",
+              "config": "plain", "host": "mirror", "qemu": "built"}  # fmt: skip
+    cells = []
+    for number, status in enumerate(outcome.STATUSES):
+        name = f"cell{number}"
+        one = outcome.CellOutcome(
+            name, values | {"memory": f"{number + 1}G"}, status, how="guest hung", what=EVIL,
+            notes=[EVIL], directory=f"cells/{name}", steps=[{"to": EVIL, "result": EVIL}],
+            kernel=EVIL, qemu=EVIL,
+        )  # fmt: skip
+        (where / one.directory).mkdir(parents=True)
+        (where / one.directory / "console.log").write_bytes(EVIL.encode() + b"\xff\xfe" * 100_000)
+        one.write(where / one.directory)
+        cells.append(one)
+    host = {"processor": EVIL, "processors": 2, "load_at_start": 0.5}
+    return session.MatrixResult(
+        EVIL, "2026-01-02T03:04:05+0000", host, Limits(2, 100), cells, 1.0, 2, [EVIL]
+    )
+
+
+def test_nothing_gets_out_of_its_place(tmp_path: Path) -> None:
+    result = made(tmp_path)
+    report.write(result, tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    tags = Tags(page)
+    assert "script" not in tags.tags
+    assert "img" not in tags.tags
+    assert "alert(1)" in tags.said
+    assert "\0" not in page
+    assert "\x1b" not in page
+    # A console of 200 kB is cut.
+    assert len(page) < 100_000 * len(result.cells)
+    ktap = (tmp_path / "matrix.ktap").read_text().splitlines()
+    assert sum(line.startswith(("ok ", "not ok ")) for line in ktap) == len(result.cells)
+    assert ktap[-1].startswith("# ")
+
+
+Room = tuple[Path, list[tuple[str, str]]]
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    """A hub with two CPUs and 100 MB, and what it was told."""
+    told: list[tuple[str, str]] = []
+    where = tmp_path / "hub"
+    with hub.Hub(where, Limits(2, 100), lambda *what: told.append(what)):
+        yield where, told
+
+
+def ask(where: Path, cpus: int, memory: int) -> socket.socket:
+    """Ask for room, as a worker does."""
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    end.connect(str(where))
+    end.sendall(b'{"cell": "c", "want": [%d, %d]}\n' % (cpus, memory))
+    end.settimeout(0.3)
+    return end
+
+
+def has_room(end: socket.socket) -> bool:
+    try:
+        return end.recv(16) == b"go\n"
+    except TimeoutError:
+        return False
+
+
+def test_no_more_at_once_than_there_is_room_for(room: Room) -> None:
+    where, told = room
+    first, second = ask(where, 1, 60), ask(where, 1, 60)
+    assert has_room(first)
+    assert not has_room(second)
+    # First come, first served: it would fit, and has to wait all the same.
+    third = ask(where, 1, 10)
+    assert not has_room(third)
+    # However a worker ends, its room is free again.
+    first.close()
+    assert has_room(second)
+    assert has_room(third)
+    fourth = ask(where, 2, 100)
+    second.close()
+    assert not has_room(fourth)
+    third.close()
+    assert has_room(fourth)
+    assert told.count(("c", hub.WAITING)) == 4
+    fourth.close()
+
+
+def test_a_worker_that_gives_up_waiting(room: Room) -> None:
+    where, _ = room
+    first, second, third = (ask(where, 2, 50) for _ in range(3))
+    assert has_room(first)
+    second.close()
+    first.close()
+    assert has_room(third)
+    third.close()
+
+
+def test_the_worker_s_end(room: Room) -> None:
+    where, told = room
+    with hub.room(where, "cell", Limits(2, 100)) as doing:
+        doing("resize")
+        waiting = threading.Event()
+
+        def other() -> None:
+            with hub.room(where, "other", Limits(1, 1)):
+                waiting.set()
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        assert not waiting.wait(0.3)
+    thread.join(10)
+    assert waiting.is_set()
+    assert ("cell", "resize") in told
