@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,21 @@ from hptresize import elf
 from hptresize.image import build_initramfs
 from hptresize.image.initramfs import GUEST_FLAGS, compiler_for
 from hptresize.machine import Machine, MachineConfig
-from hptresize.pytest_plugin import Boot
+from hptresize.pytest_plugin import Boot, last_build
 
 pytestmark = pytest.mark.boot
 
 SOURCE = Path(__file__).parent / "guest/kexec.c"
+# Debian's kexec-tools, which uses the older system call, and what it needs.
+KEXEC_TOOLS = {
+    "/sbin/kexec": "sbin/kexec",
+    "/lib64/ld64.so.2": "lib/powerpc64le-linux-gnu/ld64.so.2",
+    "/lib/libc.so.6": "lib/powerpc64le-linux-gnu/libc.so.6",
+}
 WORDS = "console=hvc0 oops=panic panic=-1"
 START = 23
 ORDER = "/sys/kernel/mm/hpt/order"
-TREE = "/proc/device-tree/cpus/PowerPC,POWER8@0/ibm,pft-size"
+CPUS = "/proc/device-tree/cpus/PowerPC,POWER8@{}/"
 
 
 def build_images(where: Path, kernel: Path, gen_init_cpio: Path) -> Path:
@@ -29,6 +36,9 @@ def build_images(where: Path, kernel: Path, gen_init_cpio: Path) -> Path:
     argv = [compiler_for("le"), *GUEST_FLAGS, "-o", str(tool), str(SOURCE)]
     subprocess.run(argv, check=True, timeout=60)
     extra = {"/bin/kexec": tool, "/kernel": kernel}
+    tools = last_build("kexec-tools")
+    if tools is not None:
+        extra |= {name: tools.parents[1] / path for name, path in KEXEC_TOOLS.items()}
     made = where / "image0"
     build_initramfs(made, busybox=None, gen_init_cpio_source=gen_init_cpio)
     for number in (1, 2):
@@ -50,14 +60,24 @@ def image(
     return build_images(where, hpt_config.kernel, gen_init_cpio)
 
 
-def agree(machine: Machine, order: int) -> None:
+def agree(machine: Machine, order: int, cpus: Sequence[int] = (0,)) -> None:
     assert machine.order_guest() == order
     assert machine.order_host() in (order, None)
-    assert machine.run("cat", TREE).stdout[4:] == order.to_bytes(4)
+    for cpu in cpus:
+        written = machine.run("cat", CPUS.format(cpu) + "ibm,pft-size").stdout
+        assert written[4:] == order.to_bytes(4)
 
 
 def load(machine: Machine, what: str = "load") -> None:
     machine.run("kexec", what, "/kernel", "/initrd", WORDS)
+
+
+def load_with_tools(machine: Machine, what: str = "load") -> None:
+    """By kexec_load(2): user space makes the device tree of the next kernel out of ours."""
+    if last_build("kexec-tools") is None:
+        pytest.skip("no kexec-tools for the guest: `hptresize build --for-tests` fetches them")
+    argv = ("/sbin/kexec", "--kexec-syscall", f"--{what}".replace("crash", "load-panic"), "/kernel")
+    machine.run(*argv, "--initrd=/initrd", f"--command-line={WORDS}")
 
 
 def go(machine: Machine, boots: int) -> None:
@@ -65,41 +85,65 @@ def go(machine: Machine, boots: int) -> None:
     machine.agent.wait_ready(60, boots=boots)
 
 
-def test_the_device_tree_follows(boot: Boot, image: Path) -> None:
-    machine = boot(initrd=image, memory="1G", cpus=2)
+def test_the_device_tree_follows(boot: Boot) -> None:
+    machine = boot(memory="1G", cpus=2)
     for order in (24, 22, START):
         machine.resize(order)
-        agree(machine, order)
+        agree(machine, order, (0, 1))
 
 
-def test_kexec_twice_with_resizes_between(boot: Boot, image: Path) -> None:
+def test_the_device_tree_of_cpus_that_come_back(boot: Boot) -> None:
+    """One that was offline has its node all the time, one that was removed gets a new one."""
+    machine = boot(memory="1G", cpus=2)
+    online = "/sys/devices/system/cpu/cpu1/online"
+    machine.run("write", online, "0")
+    machine.resize(24)
+    machine.run("write", online, "1")
+    agree(machine, 24, (0, 1))
+    index = int.from_bytes(machine.run("cat", CPUS.format(1) + "ibm,my-drc-index").stdout)
+    machine.run("write", "/sys/kernel/dlpar", f"cpu remove index {index:#x}")
+    machine.resize(22)
+    assert machine.agent.run(["cat", CPUS.format(1) + "ibm,pft-size"]).status
+    machine.run("write", "/sys/kernel/dlpar", f"cpu add index {index:#x}")
+    agree(machine, 22, (0, 1))
+    assert machine.run("cat", online).text == "1"
+
+
+@pytest.mark.parametrize("by", [load, load_with_tools])
+def test_kexec_twice_with_resizes_between(
+    boot: Boot, image: Path, by: Callable[[Machine], None]
+) -> None:
     machine = boot(initrd=image, memory="1G", cpus=2)
     machine.resize(24)
-    load(machine)
+    by(machine)
     go(machine, 2)
     agree(machine, 24)
     machine.resize(22)
-    load(machine)
+    by(machine)
     go(machine, 3)
     agree(machine, 22)
     machine.resize(START)
     agree(machine, START)
 
 
-@pytest.mark.parametrize("order", [22, 24])
-def test_a_resize_after_the_kernel_was_loaded(boot: Boot, image: Path, order: int) -> None:
+@pytest.mark.parametrize(("by", "order"), [(load, 22), (load_with_tools, 24)])
+def test_a_resize_after_the_kernel_was_loaded(
+    boot: Boot, image: Path, by: Callable[[Machine], None], order: int
+) -> None:
     machine = boot(initrd=image, memory="1G", cpus=2)
-    load(machine)
+    by(machine)
     machine.resize(order)
     go(machine, 2)
     agree(machine, order)
 
 
-@pytest.mark.parametrize("order", [22, 24])
-def test_a_crash_kernel_after_a_resize(boot: Boot, image: Path, order: int) -> None:
+@pytest.mark.parametrize(("by", "order"), [(load_with_tools, 22), (load, 24)])
+def test_a_crash_kernel_after_a_resize(
+    boot: Boot, image: Path, by: Callable[[Machine, str], None], order: int
+) -> None:
     """Loaded before the resize, as kdump does at boot; it finds its memory and the dump."""
     machine = boot(initrd=image, memory="1G", cpus=2, append="crashkernel=256M")
-    load(machine, "crash")
+    by(machine, "crash")
     machine.resize(order)
     machine.qmp("inject-nmi")
     machine.agent.wait_ready(60, boots=2)

@@ -25,6 +25,10 @@ STOCK_KERNEL = "linux-image-powerpc64le"
 HOST_QEMU = "qemu-system-ppc"
 # Neighbours differ little, so that little is compiled again.
 VARIANTS_FOR_TESTS: tuple[Variant, ...] = ("stock", "fixes", "baseline", "series")
+KEXEC_PACKAGES = ("kexec-tools", "libc6")
+
+# Besides the plain one; together they have all that is special about any flavour.
+TESTED_FLAVOURS = ("le-64k-debug", "le-4k-kfence", "be-64k", "be-4k-nohotplug")
 
 
 @dataclasses.dataclass
@@ -75,6 +79,20 @@ class Builder:
         where = self.cache.dir("artifacts", key, lambda into: unpack_deb(deb, into), "busybox")
         return where / "bin" / "busybox"
 
+    def kexec_tools(self) -> Path:
+        """Return Debian's kexec for the guest; the C library it needs lies beside its directory."""
+        apt = AptRoot(self.cache, GUEST_SUITE, "ppc64el")
+        debs = [apt.fetch_deb(name) for name in KEXEC_PACKAGES]
+        key = f"kexec-tools-{digest(*(deb.name for deb in debs))[:16]}"
+
+        def make(into: Path) -> None:
+            for deb in debs:
+                unpack_deb(deb, into)
+
+        where = self.cache.dir("artifacts", key, make, "kexec-tools")
+        self._remember("kexec-tools", where / "sbin" / "kexec")
+        return where / "sbin" / "kexec"
+
     def image(self, endian: Endian = "le") -> Path:
         """Return the guest's initramfs; big endian has no busybox, Debian builds none."""
         busybox = self.busybox() if endian == "le" else None
@@ -90,8 +108,7 @@ class Builder:
                 )  # fmt: skip
 
         made = self.cache.dir("artifacts", f"image-{endian}-{key}", make, f"{endian} image")
-        if endian == "le":
-            self._remember("image", made / "initramfs.gz")
+        self._remember("image" if endian == "le" else f"image-{endian}", made / "initramfs.gz")
         return made / "initramfs.gz"
 
     def debian_kernel(self) -> Path:
@@ -174,8 +191,11 @@ class Builder:
             self.kernel(variant)
             self.qemu(variant)
         self.kernel("series", KUNIT)
+        for flavour in TESTED_FLAVOURS:
+            self.kernel(flavour=flavour)
         self.image("be")
         self.image("le")
+        self.kexec_tools()
         self.debian_kernel()
         self.kvmhv_image()
 
