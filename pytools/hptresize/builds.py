@@ -72,6 +72,14 @@ class Builder:
         self._remember("qemu", made.binary, variant)
         return made
 
+    def sanitized_qemu(self, variant: Variant = "series") -> QemuBuild:
+        """Return the QEMU of a variant with the compiler's sanitizers in it."""
+        made = qemubuild.build_qemu(
+            self.cache, self.tree("qemu"), variant, jobs=self.jobs, sanitized=True
+        )
+        self.cache.set_note("last-qemu-sanitized", {"path": str(made.binary)})
+        return made
+
     def busybox(self) -> Path:
         """Return Debian's static busybox for the guest."""
         deb = AptRoot(self.cache, GUEST_SUITE, "ppc64el").fetch_deb("busybox-static")
@@ -193,6 +201,7 @@ class Builder:
         self.kernel("series", KUNIT)
         for flavour in TESTED_FLAVOURS:
             self.kernel(flavour=flavour)
+        self.sanitized_qemu()
         self.image("be")
         self.image("le")
         self.kexec_tools()

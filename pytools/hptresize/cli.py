@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from . import config, conformance, demo, doctor, kunit, toolchain, ui
+from . import config, conformance, demo, doctor, hostile, kunit, toolchain, ui
 from .bench.command import bench
 from .builds import Builder
 from .cache import GIGA
@@ -272,6 +272,7 @@ def _demo_on_kvmhv(builder: Builder, machine: MachineConfig, megabytes: int) -> 
 cli.add_command(bench)
 cli.add_command(conformance.command)
 cli.add_command(kunit.command)
+cli.add_command(hostile.command)
 cli.add_command(matrix)
 cli.add_command(soak_command)
 cli.add_command(series_group)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import shutil
 import sys
@@ -30,6 +31,17 @@ CONFIGURE = (
     "--disable-download",
 )
 
+# AddressSanitizer, UndefinedBehaviorSanitizer, and of all boards and devices only a pseries
+# machine's own: half the objects. Lines of reports need -g1.
+SANITIZED = (
+    "--enable-asan",
+    "--enable-ubsan",
+    "--without-default-devices",
+    "-Doptimization=1",
+    "--extra-cflags=-g1",
+)
+DEVICES = "CONFIG_PSERIES=y\n"
+
 
 @dataclasses.dataclass(frozen=True)
 class QemuBuild:
@@ -51,26 +63,30 @@ def build_qemu(
     *,
     patches: Path | Series | None = None,
     jobs: int | None = None,
+    sanitized: bool = False,
 ) -> QemuBuild:
     """Build (or take from the cache) the QEMU of a variant of a tree.
 
     :param patches: the series or its directory; the project's own if None.
+    :param sanitized: one that reports wrong accesses, undefined behaviour and leaks;
+        it has no devices beyond those of an empty pseries machine.
     :raises BuildError: configure or the compiler failed, or the compiler warned
         about a file that the series touches.
     """
     patches = patches or config.qemu_patches()
-    what = f"{tree.title} {variant}"
-    build_dir = cache.root / "build" / tree.key
+    what = f"{tree.title} {variant}" + (" with sanitizers" if sanitized else "")
+    build_dir = cache.root / "build" / (tree.key + ("-sanitized" if sanitized else ""))
+    options = CONFIGURE + ((*SANITIZED, DEVICES) if sanitized else ())
 
     def key(content: str) -> str:
-        return f"qemu-{digest(content, *CONFIGURE, toolchain.version('gcc'), RECIPE)[:16]}"
+        return f"qemu-{digest(content, *options, toolchain.version('gcc'), RECIPE)[:16]}"
 
     def make(into: Path, touched: set[str]) -> None:
         _check_tools()
-        log = cache.logs / f"qemu-{tree.key}.log"
+        log = cache.logs / f"qemu-{build_dir.name}.log"
         log.unlink(missing_ok=True)
         compiler, env = toolchain.compiler(cache, "gcc")
-        configure(tree, build_dir, compiler, env, log)
+        configure(tree, build_dir, compiler, env, log, sanitized=sanitized)
         ninja: list[str | Path] = ["ninja", "-C", build_dir, f"-j{jobs or toolchain.jobs()}"]
         _compile(what, [*ninja, "qemu-system-ppc64"], touched, env, log)
         shutil.copy2(build_dir / "qemu-system-ppc64", into / "qemu-system-ppc64")
@@ -90,18 +106,28 @@ def _check_tools() -> None:
         toolchain.require_library(library)
 
 
-def configure(tree: Tree, build_dir: Path, compiler: str, env: dict[str, str], log: Path) -> None:
+def configure(
+    tree: Tree, build_dir: Path, compiler: str, env: dict[str, str], log: Path,
+    *, sanitized: bool = False,
+) -> None:  # fmt: skip
     """Run configure where it has not run with these very options.
 
+    :param sanitized: see :func:`build_qemu`.
     :raises BuildError: it failed.
     """
     words = [*CONFIGURE, f"--python={sys.executable}", f"--cc={compiler}"]
+    if sanitized:
+        # configure wants a name below configs/devices, and our trees are not written to.
+        places = tree.path / "configs" / "devices" / "ppc64-softmmu"
+        devices = os.path.relpath(build_dir / "pseries", places)
+        words += [*SANITIZED, f"--with-devices-ppc64={devices}"]
     stamp = build_dir / ".hptresize-configured"
     made = digest(*words)
     if stamp.is_file() and stamp.read_text() == made:
         return
     shutil.rmtree(build_dir, ignore_errors=True)
     build_dir.mkdir(parents=True)
+    (build_dir / "pseries.mak").write_text(DEVICES)
     with ui.step(f"configure {tree.title}"):
         proc.run(
             [tree.path / "configure", *words], what="configuring QEMU", log_file=log,

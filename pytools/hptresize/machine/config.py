@@ -65,6 +65,7 @@ class MachineConfig:
     :param firmware_dir: where QEMU finds its firmware; None: QEMU's own or the system's.
     :param incoming: wait for a guest to be migrated in (see Machine.migrate_to).
     :param extra_args: further arguments for QEMU.
+    :param environment: of the QEMU process, on top of ours: pairs of name and value.
     :param run_dir: gets console.log, qemu.log and qmp.log; None: nothing is written.
     """
 
@@ -84,6 +85,7 @@ class MachineConfig:
     firmware_dir: Path | None = None
     incoming: bool = False
     extra_args: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
     run_dir: Path | None = None
 
     def but(self, **changes: object) -> Self:

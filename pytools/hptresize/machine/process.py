@@ -140,6 +140,7 @@ class Qemu:
                 stderr=self._stderr,
                 pass_fds=[end.fileno() for end in theirs.values()],
                 start_new_session=True,
+                env={**os.environ, **dict(self._config.environment)},
             )
         finally:
             for end in theirs.values():

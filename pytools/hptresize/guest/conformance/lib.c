@@ -312,6 +312,12 @@ void skip(const char *reason)
 	__builtin_unreachable();
 }
 
+void leave_test(void)
+{
+	leave(outcome);
+	__builtin_unreachable();
+}
+
 void check_result(long got, long wanted, const char *what, const char *call)
 {
 	char name[24];
@@ -430,6 +436,15 @@ u64 random_number(void)
 	*x ^= *x >> 7;
 	*x ^= *x << 17;
 	return *x * 0x2545f4914f6cdd1dUL >> 11;
+}
+
+void seed_random(u64 seed)
+{
+	for (int i = 0; i < MAX_CPUS; i++) {
+		cpus[i].random = (seed + 1) * 0x9e3779b97f4a7c15UL * (i + 1);
+		/* Its first numbers are not random enough. */
+		cpus[i].random ^= cpus[i].random >> 29 ^ 1;
+	}
 }
 
 /* Processors */
@@ -618,6 +633,36 @@ static bool report(int number, const char *name)
 	return outcome != FAILED;
 }
 
+static const char *find_argument(const char *name)
+{
+	for (const char *p = bootargs; *p; p++)
+		if (starts_with(p, name))
+			return p + length(name);
+	return NULL;
+}
+
+static u64 next_number(const char **p)
+{
+	u64 n = 0;
+
+	while (**p >= '0' && **p <= '9')
+		n = n * 10 + (*(*p)++ - '0');
+	*p += **p == ',';
+	return n;
+}
+
+static void run_hostile(const char *argument)
+{
+	u64 seed = next_number(&argument), wanted = next_number(&argument);
+	u64 n_cpus = next_number(&argument);
+
+	outcome = PASSED;
+	if (!__builtin_setjmp(cpus[0].escape))
+		hostile(seed, wanted, n_cpus, next_number(&argument));
+	ask_to_stop();
+	report(1, "hostile");
+}
+
 void main(u64 client_interface)
 {
 	struct resume *resume = (struct resume *)RESUME_ADDRESS;
@@ -625,9 +670,12 @@ void main(u64 client_interface)
 	u64 planned = 0, number = 0;
 
 	prom = client_interface;
-	for (int i = 0; i < MAX_CPUS; i++)
-		cpus[i].random = 0x9e3779b97f4a7c15UL * (i + 1);
+	seed_random(0);
 	ask_firmware();
+	if (find_argument("hpt.hostile=")) {
+		run_hostile(find_argument("hpt.hostile="));
+		return;
+	}
 	phase = resumed ? resume->phase : 0;
 	current_test = resumed ? resume->test : 0;
 	resume->magic = 0;

@@ -87,6 +87,7 @@ void skip(const char *why) __attribute__((noreturn));
 #define CHECK(condition, ...) do { if (!(condition)) fail(__VA_ARGS__); } while (0)
 #define CHECK_RESULT(call, wanted, what) check_result(call, wanted, what, #call)
 void check_result(long got, long wanted, const char *what, const char *call);
+void leave_test(void) __attribute__((noreturn));	/* for what another CPU has found */
 
 /* Survives a system reset, not a power cycle: how far a test got before it. */
 extern int phase;
@@ -104,6 +105,7 @@ bool client_architecture_support(void);
 
 u64 now_us(void);
 u64 random_number(void);
+void seed_random(u64 seed);	/* of all processors */
 
 /* Processors: number 0 is the one that runs the tests */
 
@@ -118,6 +120,9 @@ void wait_others(void);
 bool asked_to_stop(void);
 void ask_to_stop(void);		/* seen by asked_to_stop() until the next on_others() */
 void start_cpus(int wanted);
+
+/* hostile.c: instead of the tests, if the command line says hpt.hostile=SEED,CALLS,CPUS,MIGRATES */
+void hostile(u64 seed, u64 wanted, u64 n_cpus, bool migrates);
 
 /* Accesses with the MMU on: 0, or DSISR */
 

@@ -11,6 +11,7 @@
 struct entry entries[MAX_ENTRIES];
 int n_entries;
 u64 order;
+bool bits_may_go;
 
 /* A place in the smallest table for each bolted entry: they can always shrink. */
 static u8 claimed[1 << (LOW_ORDER - 4)];
@@ -54,12 +55,19 @@ void read_entry(u64 ptex, u64 *v, u64 *r)
 	*r = call.r[1];
 }
 
+bool is_entry(const struct entry *e, u64 v, u64 r)
+{
+	u64 differ = bits_may_go ? ~(R_R | R_C) : ~0UL;
+
+	return v == e->v && !((r ^ e->r) & differ);
+}
+
 bool in_table(const struct entry *e)
 {
 	u64 v, r;
 
 	read_entry(place(e), &v, &r);
-	return v == e->v && r == e->r;
+	return is_entry(e, v, r);
 }
 
 long enter_at(u64 ptex, u64 v, u64 r)
@@ -136,7 +144,7 @@ static bool claim(struct entry *e)
 	return !__atomic_exchange_n(&claimed[e->claim], 1, __ATOMIC_SEQ_CST);
 }
 
-static void release(struct entry *e)
+void release(struct entry *e)
 {
 	e->alive = false;
 	if (e->bolted)
@@ -185,7 +193,7 @@ void remove_entry(struct entry *e)
 	hcall_raw(&call);
 	CHECK(call.ret == H_SUCCESS, "H_REMOVE of an entry that is in the table gave %s",
 	      result_name(call.ret));
-	CHECK((call.r[0] & ~V_SOFTWARE) == e->v && call.r[1] == e->r,
+	CHECK(is_entry(e, call.r[0] & ~V_SOFTWARE, call.r[1]),
 	      "H_REMOVE gave back 0x%x 0x%x, entered was 0x%x 0x%x",
 	      call.r[0], call.r[1], e->v, e->r);
 	release(e);

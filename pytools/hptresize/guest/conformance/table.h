@@ -47,6 +47,7 @@ struct entry {
 #define MAX_ENTRIES 4096
 extern struct entry entries[MAX_ENTRIES];
 extern int n_entries;
+extern bool bits_may_go;	/* R and C that were set since a migration sent their entry */
 extern u64 order;	/* the table's, as the model knows it */
 
 struct recipe {
@@ -71,6 +72,7 @@ bool try_enter(struct entry *e, const struct recipe *recipe);	/* false: no place
 void enter_into(struct entry *e, const struct recipe *recipe);
 long enter_at(u64 ptex, u64 v, u64 r);
 void remove_entry(struct entry *e);
+void release(struct entry *e);		/* from the model: it is not in the table */
 void protect_entry(struct entry *e);
 void bulk_remove(struct entry **e, int count);
 void read_entry(u64 ptex, u64 *v, u64 *r);
@@ -78,6 +80,7 @@ void read_entry(u64 ptex, u64 *v, u64 *r);
 u64 groups_of(u64 of_order);
 u64 place(const struct entry *e);
 bool in_table(const struct entry *e);
+bool is_entry(const struct entry *e, u64 v, u64 r);
 
 void learn_bits(void);	/* R and C, from the table: others may have set them */
 bool fits(u64 flags, u64 new_order);	/* all bolted entries */

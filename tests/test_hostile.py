@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A hostile guest against a QEMU with sanitizers; and what it finds where there is something."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from hptresize import hostile
+from hptresize.cli import cli, main
+from hptresize.config import last_build
+from hptresize.conformance import takes_machine_option
+from hptresize.hostile import Attempt, Found, Mode
+from hptresize.image.conformance import build_conformance
+from hptresize.image.initramfs import COMPILERS
+
+LONG = bool(os.environ.get("HPTRESIZE_LONG"))
+CALLS = 170_000 if LONG else 8_000
+# Seeds that reset the guest within so many calls; the even ones migrate it as well.
+ATTEMPTS: list[tuple[Mode, int, int]] = [
+    ("mirror", 1, 534), ("rehash", 1, 91), ("mirror", 2, 117), ("rehash", 2, 826),
+    ("mirror", 4, 826), ("rehash", 4, 133),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which(COMPILERS["be"]) is None:
+        pytest.skip(f"no {COMPILERS['be']}")
+    return build_conformance(tmp_path_factory.mktemp("hostile") / "payload.elf")
+
+
+@pytest.fixture(scope="module")
+def sanitized() -> Path:
+    found = last_build("qemu-sanitized")
+    if found is None:
+        pytest.skip("no QEMU with sanitizers: `hptresize build --for-tests`")
+    return found
+
+
+@pytest.mark.boot
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "attempt",
+    [Attempt(seed, CALLS, cpus, mode) for mode, cpus, seed in ATTEMPTS],
+    ids=lambda one: f"{one.mode}-{one.cpus}",
+)
+def test_nothing_gives(sanitized: Path, payload: Path, tmp_path: Path, attempt: Attempt) -> None:
+    """No wrong table, no report of a sanitizer, no leak when QEMU quits."""
+    report = hostile.run(attempt, sanitized, payload=payload, logs=tmp_path)
+    print(report.as_line())
+    assert sum(report.done.values()) >= 3
+    calls = re.search(r"calls (\d+), life \d+, checks \d+, commits that", report.told)
+    assert calls is not None
+    assert int(calls[1]) >= CALLS
+
+
+@pytest.fixture(scope="module")
+def mainline() -> Path:
+    """A QEMU that a guest can end."""
+    found = last_build("qemu-stock") or shutil.which("qemu-system-ppc64")
+    if found is None or takes_machine_option(Path(found), "hpt-resize-mode=mirror"):
+        pytest.skip("no mainline QEMU")
+    return Path(found)
+
+
+@pytest.mark.boot
+def test_a_defect_is_found_and_its_seed_repeats_it(
+    mainline: Path, payload: Path, tmp_path: Path
+) -> None:
+    found = []
+    for _ in range(2):
+        with pytest.raises(Found) as error:
+            hostile.run(Attempt(3, 5000, 1, "rehash"), mainline, payload=payload, logs=tmp_path)
+        found.append(error.value)
+    assert found[0].what == found[1].what
+    assert "--seed 3 --calls 5000 --cpus 1 --mode rehash" in found[0].hint
+    assert found[0].log is not None
+    assert found[0].log.is_file()
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--cpus", "0"], ["--cpus", "9"], ["--calls", "0"], ["--minutes", "0"], ["--seed", "-1"],
+        ["--mode", "both"], ["--qemu", "/nonexistent/qemu"],
+    ],
+)  # fmt: skip
+def test_arguments_that_make_no_sense(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hostile", *argv]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_help_says_what_it_takes() -> None:
+    done = CliRunner().invoke(cli, ["hostile", "--help"])
+    assert "--minutes" in done.output
+
+
+def test_the_command_of_an_attempt_is_that_attempt() -> None:
+    command = Attempt(7, 100, 4, "rehash").command
+    assert command == "hptresize hostile --seed 7 --calls 100 --cpus 4 --mode rehash"
