@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
-from . import kbuild, qemubuild, sources, toolchain, ui
+from . import kbuild, qemubuild, selftests, sources, toolchain, ui
 from .apt import AptRoot, unpack_deb
 from .baseline import Kind
 from .cache import Cache, digest
@@ -103,20 +105,33 @@ class Builder:
 
     def image(self, endian: Endian = "le") -> Path:
         """Return the guest's initramfs; big endian has no busybox, Debian builds none."""
+        made = self._image(endian, {})
+        self._remember("image" if endian == "le" else f"image-{endian}", made)
+        return made
+
+    def selftests(self, endian: Endian = "le") -> Path:
+        """Return an initramfs that has the series' kselftests as well."""
+        programs = selftests.build(self.cache, self.tree("kernel"), endian)
+        made = self._image(endian, selftests.in_guest(programs))
+        self._remember(f"selftests-{endian}", made)
+        return made
+
+    def _image(self, endian: Endian, extra: Mapping[str, Path]) -> Path:
         busybox = self.busybox() if endian == "le" else None
         tree = self.tree("kernel")
         packer = tree.path / "usr" / "gen_init_cpio.c"
-        key = image_key(endian=endian, busybox=busybox, gen_init_cpio_source=packer)[:16]
+        key = image_key(
+            endian=endian, busybox=busybox, gen_init_cpio_source=packer, extra=extra
+        )[:16]  # fmt: skip
 
         def make(into: Path) -> None:
             with ui.step(f"build the {endian} image"):
                 build_initramfs(
-                    into / "initramfs.gz", endian=endian, busybox=busybox,
+                    into / "initramfs.gz", endian=endian, busybox=busybox, extra=extra,
                     gen_init_cpio_source=packer,
                 )  # fmt: skip
 
         made = self.cache.dir("artifacts", f"image-{endian}-{key}", make, f"{endian} image")
-        self._remember("image" if endian == "le" else f"image-{endian}", made / "initramfs.gz")
         return made / "initramfs.gz"
 
     def debian_kernel(self) -> Path:
@@ -202,8 +217,9 @@ class Builder:
         for flavour in TESTED_FLAVOURS:
             self.kernel(flavour=flavour)
         self.sanitized_qemu()
-        self.image("be")
-        self.image("le")
+        for endian in get_args(Endian):
+            self.image(endian)
+            self.selftests(endian)
         self.kexec_tools()
         self.debian_kernel()
         self.kvmhv_image()

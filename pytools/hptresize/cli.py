@@ -105,7 +105,9 @@ def fetch(settings: Settings, kernel_source: str | None, qemu_source: str | None
 
 
 @cli.command()
-@click.argument("what", type=click.Choice(("kernel", "qemu", "image", "all")), default="all")
+@click.argument(
+    "what", type=click.Choice(("kernel", "qemu", "image", "selftests", "all")), default="all"
+)
 @_variant
 @click.option(
     "--flavour", type=click.Choice(tuple(FLAVOURS)), default=PLAIN, show_default=True,
@@ -125,7 +127,7 @@ def build(
     kernel_source: str | None,
     qemu_source: str | None,
 ) -> None:
-    """Build the kernel, QEMU, the image, or all of them."""
+    """Build the kernel, QEMU, the image, or all of them; or an image with the kselftests."""
     builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
     if for_tests:
         builder.for_tests()
@@ -137,6 +139,8 @@ def build(
         made.append(builder.qemu(variant).binary)
     if what in ("image", "all"):
         made.append(builder.image())
+    if what == "selftests":
+        made.append(builder.selftests(FLAVOURS[flavour].endian))
     for path in made:
         click.echo(path)
 
