@@ -166,6 +166,8 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("run", "--failed"), "matrix.json: No such file or directory; run `hptresize matrix run`"),
     (("run", "--kernel", "/no/vmlinux"), "--kernel /no/vmlinux: no such file"),
     (("run", "--cpus", "0"), "0 is not in the range"),
+    (("run", "--cluster", "tcp://127.0.0.1:1"), "no scheduler at tcp://127.0.0.1:1"),
+    (("run", "--cluster", "nowhere"), "no scheduler at nowhere"),
     (("report", "--out", "/no/such"), "/no/such/matrix.json: No such file"),
 ]  # fmt: skip
 

@@ -156,6 +156,19 @@ def test_the_dry_run_prints_what_is_run(smoke: Done, parts: list[str]) -> None:
         assert line == (smoke.out / "cells" / name / "command.txt").read_text().strip()
 
 
+def test_on_a_cluster(parts: list[str], tmp_path: Path) -> None:
+    """The same cells and the same reports, by way of a scheduler."""
+    words = ("--set", "smoke", "scenario=debugfs,disabled", "--cluster", "local")
+    done = run(tmp_path / "out", *words, *parts)
+    assert done.status == 0, done.stderr
+    assert {one.status for one in done.cells.values()} == {"pass"}
+    for one in done.cells.values():
+        assert "Linux version" in (done.out / one.directory / "console.log").read_text()
+        assert f"pass  {one.id}" in done.stdout
+    assert len(ElementTree.parse(done.out / "junit.xml").findall(".//testcase")) >= 2
+    assert (done.out / "report.html").is_file()
+
+
 # What goes wrong
 
 ONE = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import shutil
 import tarfile
 import tempfile
@@ -32,7 +33,9 @@ TOPIC = "hptresize"
 LOCAL = "local"
 # A worker that has so much of this takes a cell that needs it; one that says nothing takes any.
 MEMORY = "MB"
-CONNECT_S = 30
+CONNECT_S = 5
+# Typed in parts only
+_make: Any = distributed
 
 
 def run_remote(task: dict[str, Any], files: Mapping[str, tuple[str, bytes]]) -> bytes:
@@ -78,7 +81,6 @@ class Cluster:
     :param event: is told what cells do.
     """
 
-    # distributed is typed in parts only.
     def __init__(self, client: Any, tasks: list[Task], event: Event) -> None:
         self._client = client
         self._event = event
@@ -135,17 +137,31 @@ def connected(address: str, limits: Limits, tasks: list[Task], event: Event) -> 
     :raises UsageError: there is no scheduler.
     """
     with ExitStack() as stack:
-        make: Any = distributed
         where: Any = address
         if address == LOCAL:
+            logging.getLogger("distributed").setLevel(logging.ERROR)
             where = stack.enter_context(
-                make.LocalCluster(
-                    n_workers=limits.cpus, threads_per_worker=1, dashboard_address=None,
+                _make.LocalCluster(
+                    n_workers=limits.cpus, threads_per_worker=1, dashboard_address=":0",
                     resources={MEMORY: limits.memory_mb // limits.cpus},
                 )
             )  # fmt: skip
-        try:
-            client = stack.enter_context(make.Client(where, timeout=CONNECT_S))
-        except (OSError, ValueError) as err:
-            raise UsageError(f"no scheduler at {address}: {err}", hint="see --cluster") from err
-        yield Cluster(client, tasks, event)
+        yield Cluster(stack.enter_context(_client(where)), tasks, event)
+
+
+def _client(where: Any) -> Any:
+    # It tells of each connection.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    try:
+        return _make.Client(where, timeout=CONNECT_S)
+    except (OSError, ValueError) as err:
+        raise UsageError(f"no scheduler at {where}: {err}", hint="see --cluster") from err
+
+
+def check(address: str) -> None:
+    """Check that there is a cluster before anything is built for it.
+
+    :raises UsageError: there is none.
+    """
+    if address != LOCAL:
+        _client(address).close()

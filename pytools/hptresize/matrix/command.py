@@ -55,8 +55,8 @@ def _selecting(command: F) -> F:
 
 def _given(command: F) -> F:
     texts = {
-        "kernel": "Boot this instead of the kernel with the series.",
-        "initrd": "Use this image instead of building one.",
+        "kernel": "Boot this instead of the le-64k kernel with the series.",
+        "initrd": "Use this image for the little-endian guests.",
         "qemu": "Run this instead of our QEMU.",
         "mainline": "Run this instead of mainline's QEMU.",
     }
@@ -169,6 +169,10 @@ def run_command(
 
     out = out.absolute()
     made, cells = _select(filters, name, everything, declaration)
+    if cluster is not None:
+        from . import cluster as engine  # noqa: PLC0415
+
+        engine.check(cluster)
     before = session.load(out) if failed else None
     if before is not None:
         bad = {one.id for one in before.bad}

@@ -16,6 +16,7 @@ from hptresize import elf
 from hptresize.builds import Builder
 from hptresize.errors import UsageError
 from hptresize.image import Endian
+from hptresize.kbuild import PLAIN
 from hptresize.kvmhv import HostConfig
 from hptresize.machine import MachineConfig
 from hptresize.machine.config import Firmware, parse_size
@@ -228,7 +229,7 @@ class Parts:
 
     def _kernel(self, cell: Cell) -> tuple[Path, Path | None]:
         own = self.given.get("kernel")
-        if own is not None and cell["kernel"] == "series":
+        if own is not None and (cell["kernel"], flavour_of(cell)) == ("series", PLAIN):
             beside = own.with_name("config")
             return own, beside if beside.is_file() else None
         build, flavour = self.matrix.about("kernel", cell["kernel"])["build"], flavour_of(cell)
@@ -245,7 +246,7 @@ class Parts:
 
     def _image(self, cell: Cell) -> Path:
         own = self.given.get("initrd")
-        if own is not None:
+        if own is not None and cell["endian"] == "le":
             return own
         key = ("image", cell["endian"])
         if key not in self._found:
