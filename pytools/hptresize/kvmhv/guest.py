@@ -81,9 +81,9 @@ class NestedQemu(Qemu):
             status, said = done.status, done.stdout + done.stderr
         except MachineError as error:
             status, said = -signal.SIGKILL, str(error).encode()
-        self._stderr.write(said)
-        self._stderr.flush()
-        with contextlib.suppress(RuntimeError):  # nobody waits any more
+        with contextlib.suppress(RuntimeError, ValueError):  # nobody waits any more
+            self._stderr.write(said)
+            self._stderr.flush()
             self._loop.call_soon_threadsafe(self._ended, status)
 
     def _ended(self, status: int) -> None:
