@@ -23,7 +23,7 @@ SUBTESTS = selftests.subtests()
 SKIPPED = {"sysfs.injected_error"}
 SLOW_MS = 250
 LARGE_PAGES = "cap-hpt-max-page-size=16777216"
-DIMM = 1 << 30
+DIMM = 512 << 20  # two blocks
 
 
 @dataclasses.dataclass(frozen=True)
