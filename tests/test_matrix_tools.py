@@ -20,6 +20,8 @@ PACKAGES = Path(spec.__file__).parents[2]
 COMMAND = [sys.executable, "-m", "hptresize"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGES), "COLUMNS": "200"}
 
+LONG = bool(os.environ.get("HPTRESIZE_LONG"))
+
 boots = pytest.mark.boot
 
 
@@ -132,6 +134,7 @@ def test_what_git_bisect_is_told(cells: list[outcome.CellOutcome], wanted: int) 
 
 
 @boots
+@pytest.mark.skipif(not LONG, reason="HPTRESIZE_LONG is not set")
 def test_a_bisection(parts: list[str], tmp_path: Path, hpt_qemu: Path) -> None:
     """Of four commits, git finds the one from which QEMU dies."""
     repo = tmp_path / "repo"

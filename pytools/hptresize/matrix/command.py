@@ -88,7 +88,7 @@ def _select(
     filters: Sequence[str], name: str, everything: bool, declaration: Path
 ) -> tuple[spec.Matrix, list[Cell]]:
     made = spec.load(declaration)
-    return made, made.select(made.cells(None if everything else name), filters)
+    return made, made.select(None if everything else name, filters)
 
 
 def _check_packages(*more: str) -> None:

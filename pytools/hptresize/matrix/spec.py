@@ -97,24 +97,30 @@ class Matrix:
                         or f"it has {', '.join(self.axes[axis])}",
                     )
 
-    def cells(self, name: str | None = "default") -> list[Cell]:
+    def cells(self, name: str | None = "default", choice: Choice | None = None) -> list[Cell]:
         """The cells of a set; None: every combination of all values.
 
+        :param choice: what is left of them.
         :raises UsageError: there is no such set.
         """
         if name is None:
             blocks: list[Choice] = [{axis: list(values) for axis, values in self.axes.items()}]
         elif name in self.sets:
-            blocks = [choice for names, choice in self.blocks if name in names]
+            blocks = [block for names, block in self.blocks if name in names]
         else:
             raise UsageError(f"there is no set {name!r}", hint=f"sets are {', '.join(self.sets)}")
-        found = {cell.id: cell for choice in blocks for cell in self._product(choice)}
+        found = {cell.id: cell for block in blocks for cell in self._product(block, choice or {})}
         return list(found.values())
 
-    def _product(self, choice: Choice) -> Iterator[Cell]:
-        columns = [choice.get(axis, [next(iter(values))]) for axis, values in self.axes.items()]
-        for values in itertools.product(*columns):
-            yield self._cell(dict(zip(self.axes, values, strict=True)))
+    def _product(self, block: Choice, choice: Choice) -> Iterator[Cell]:
+        # Chosen before they are combined: of all values there are hundreds of thousands.
+        columns = [
+            [value for value in block.get(axis, [first]) if value in choice.get(axis, values)]
+            for axis, values in self.axes.items()
+            for first in (next(iter(values)),)
+        ]
+        for combined in itertools.product(*columns):
+            yield self._cell(dict(zip(self.axes, combined, strict=True)))
 
     def _cell(self, values: Values) -> Cell:
         bare = Cell(values)
@@ -127,15 +133,16 @@ class Matrix:
                 fails = one.what.get("fails", fails)
         return Cell(values, skip, wants, fails)
 
-    def select(self, cells: Iterable[Cell], terms: Sequence[str]) -> list[Cell]:
-        """The cells that a filter leaves.
+    def select(self, name: str | None, terms: Sequence[str]) -> list[Cell]:
+        """The cells of a set that a filter leaves.
 
+        :param name: see :meth:`cells`.
         :param terms: each "axis=value,value"; all of them have to hold.
         :raises UsageError: an axis or value is unknown, or nothing is left.
         """
         choice = parse_filter(terms)
         self.check(choice, "filter")
-        found = [cell for cell in cells if cell.fits(choice)]
+        found = self.cells(name, choice)
         if not found:
             said = " ".join(terms) or "(none)"
             raise UsageError(
