@@ -16,7 +16,7 @@ SHOWN = 12  # lines of what one check found of one patch
 def as_table(report: Report) -> Table:
     """Return the table for a terminal: a line for each check, a column for each patch."""
     table = Table(title=f"{report.home.words} on {report.title}")
-    table.add_column("check")
+    table.add_column("check", no_wrap=True)
     for place in range(len(report.patches)):
         table.add_column(str(place + 1), justify="center")
     for check in report.checks:
