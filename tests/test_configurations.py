@@ -72,12 +72,15 @@ HASH = (
     Cell("le-4k-kfence", "POWER8", "rehash", append="kfence.sample_interval=5"),
     Cell("be-64k", "POWER10", "mirror"),
     Cell("be-64k", "POWER9", "rehash", firmware="slof"),
+    Cell("be-4k-nohotplug", "POWER8", "mirror"),
+    Cell("be-4k-nohotplug", "POWER9", "rehash"),
 )
 RADIX = (Cell(PLAIN, "POWER9", "mirror"), Cell("be-64k", "POWER10", "rehash"))
 
 
 def test_the_cells_leave_nothing_out() -> None:
-    assert {cell.flavour for cell in HASH} <= set(TESTED_FLAVOURS)
+    cells = {(cell.flavour, cell.mode) for cell in HASH}
+    assert cells == {(name, mode) for name in TESTED_FLAVOURS for mode in ("mirror", "rehash")}
     assert len({(cell.cpu, cell.mode) for cell in HASH}) == 3 * 2
     assert {cell.firmware for cell in HASH} == {"vof", "slof"}
 
