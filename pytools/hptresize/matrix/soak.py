@@ -30,8 +30,10 @@ DIMM_BYTES = 1 << 30
 DIMMS = 4
 # What is done next, and how often compared with the others.
 WEIGHTS = {"resize": 20, "plug": 2, "unplug": 2, "migrate": 1}
-# Steps until caches and tables have the size that they will have.
-WARM_UP = 40
+# Steps of a QEMU until its caches have the size that they will have, and the fewest that
+# must lie between two samples that are compared.
+WARM_UP = 5
+APART = 5
 PASS_S = 120.0
 
 
@@ -40,10 +42,12 @@ class Sample:
     """QEMU's memory after a step.
 
     :ivar seconds: since the start.
+    :ivar qemu: which one since the start: a migration begins with a new one.
     :ivar order: log2 of the table's bytes then, which the memory goes with.
     """
 
     seconds: float
+    qemu: int
     step: int
     order: int
     dimms: int
@@ -75,16 +79,22 @@ class SoakResult:
 
     @property
     def growth_mb(self) -> float | None:
-        """How much more memory QEMU has at the end than after the warm-up, megabytes.
+        """By how much the memory of a QEMU grows in 100 steps, megabytes.
 
-        Steps with the same table and the same DIMMs are compared, by their medians in the
-        first and the last third. None: the run was too short for one such pair.
+        The first and the last sample of the same QEMU with the same table and the same
+        DIMMs are compared; the median of all such pairs. None: there is no such pair.
         """
-        warm = [one for one in self.samples if one.step > WARM_UP]
-        third = len(warm) // 3
-        early, late = _by_size(warm[:third]), _by_size(warm[-third:] if third else [])
-        both = [late[size] - early[size] for size in early if size in late]
-        return statistics.median(both) if both else None
+        groups: dict[tuple[int, int, int], list[Sample]] = {}
+        begins: dict[int, int] = {}
+        for one in self.samples:
+            if one.step - begins.setdefault(one.qemu, one.step) >= WARM_UP:
+                groups.setdefault((one.qemu, one.order, one.dimms), []).append(one)
+        rates = [
+            (same[-1].rss_mb - same[0].rss_mb) / (same[-1].step - same[0].step)
+            for same in groups.values()
+            if same[-1].step - same[0].step >= APART
+        ]
+        return 100 * statistics.median(rates) if rates else None
 
     def as_json(self) -> str:
         """Return it for programs."""
@@ -101,17 +111,10 @@ class SoakResult:
             f"{self.passes} passes over {LOAD_MB} MB, {self.wrong} words wrong",
             "QEMU's memory: " + (
                 "too short to tell whether it grows" if grown is None
-                else f"{grown:+.1f} MB from the first third to the last"
+                else f"{grown:+.1f} MB in 100 steps"
             ),
             *self.failures,
         ]  # fmt: skip
-
-
-def _by_size(samples: list[Sample]) -> dict[tuple[int, int], float]:
-    sizes: dict[tuple[int, int], list[float]] = {}
-    for one in samples:
-        sizes.setdefault((one.order, one.dimms), []).append(one.rss_mb)
-    return {size: statistics.median(found) for size, found in sizes.items()}
 
 
 class Soak:
@@ -153,8 +156,6 @@ class Soak:
         return what
 
     def _possible(self, what: str) -> bool:
-        if what == "migrate":
-            return not self.dimms  # the target would have to be started with the same ones
         return {"plug": len(self.dimms) < DIMMS, "unplug": bool(self.dimms)}.get(what, True)
 
     def _resize(self) -> None:
@@ -172,6 +173,9 @@ class Soak:
         del self.dimms[-1]
 
     def _migrate(self) -> None:
+        # The target would have to be started with the same DIMMs.
+        while self.dimms:
+            self._unplug()
         target = self._started(self.config.but(incoming=True))
         self.machine.migrate_to(target)
         self.machine.shutdown(quick=True)
@@ -192,8 +196,9 @@ class Soak:
         """Note QEMU's memory."""
         self.result.samples.append(
             Sample(
-                round(seconds, 1), sum(self.result.done.values()), self.machine.order_guest(),
-                len(self.dimms), round(resident_mb(self.machine.qemu_pid), 1),
+                round(seconds, 1), self.result.done["migrate"], sum(self.result.done.values()),
+                self.machine.order_guest(), len(self.dimms),
+                round(resident_mb(self.machine.qemu_pid), 1),
             )
         )  # fmt: skip
 
