@@ -61,7 +61,7 @@ def kernel_doc(step: Step) -> Sequence[str] | None:
         return None
     tool = step.tool(*_KERNEL_DOC)
     script = [*_interpreter(tool), "-none"]
-    if "Wall" in tool.read_text():  # 6.1 has no such option
+    if step.tree.kind == "kernel" and "Wall" in tool.read_text():  # 6.1 has no such option
         script.append("-Wall")
     before, after = (_on_copies(step, names, commit, script) for commit in _both(step))
     return new_findings(before, after)
