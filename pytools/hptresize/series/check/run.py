@@ -101,7 +101,8 @@ def _steps(
                 commit = tree.commit(home.variant, upto)
             except PatchError as err:
                 stopped = f"{patch.path.name}, which does not apply"
-                results[key] = Result("FAIL", (str(err),))
+                said = str(err).replace(f"{patch.path.parent}/", "")  # it goes to a page
+                results[key] = Result("FAIL", (said,))
                 continue
             steps.append(
                 Step(home, tree, wanted, place + 1, patch, commit, parent, base, builder)
