@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from . import config, conformance, demo, doctor, hostile, kunit, toolchain, ui
+from . import config, conformance, demo, doctor, hostile, kunit, session, toolchain, ui
 from .bench.command import bench
 from .builds import Builder
 from .cache import GIGA
 from .errors import HptResizeError, MachineError, UsageError
 from .kbuild import FLAVOURS, PLAIN
 from .kvmhv import KvmHvGuest, KvmHvHost
-from .machine import MachineConfig, interactive
+from .machine import Machine, MachineConfig, interactive
 from .machine.config import parse_size
 from .matrix.command import matrix, soak_command
 from .options import F, Settings, source_options
@@ -271,6 +271,25 @@ def _demo_on_kvmhv(builder: Builder, machine: MachineConfig, megabytes: int) -> 
             host = stack.enter_context(KvmHvHost(config))
         make = functools.partial(KvmHvGuest, host)
         return demo.run(machine, orders=demo.KVMHV_ORDERS, megabytes=megabytes, make=make)
+
+
+@cli.command("session")
+@click.argument("document", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@source_options
+@click.pass_obj
+def session_command(
+    settings: Settings, document: Path, kernel_source: str | None, qemu_source: str | None
+) -> None:
+    """Run the commands of the session in DOCUMENT and put below each what it prints."""
+    builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
+    config = MachineConfig(
+        kernel=builder.kernel().vmlinux, qemu=builder.qemu().binary, initrd=builder.image(),
+        **session.MACHINE,
+    )  # fmt: skip
+    with Machine(config) as machine:
+        text = session.replay(document.read_text(), lambda line: session.run(machine, line))
+        machine.console.check()
+    document.write_text(text)
 
 
 cli.add_command(bench)

@@ -3,8 +3,10 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,17 +55,19 @@ int write_main(int argc, char **argv)
 	return err;
 }
 
-/* pollfile FILE  Print its value now and at each change that poll(2) sees. */
+/* pollfile FILE [N]  Print its value now and at each change that poll(2) sees, N in all. */
 int pollfile_main(int argc, char **argv)
 {
 	struct pollfd p = { .events = POLLPRI };
 	char text[256];
 	ssize_t len;
+	long left;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: pollfile FILE\n");
+	if (argc != 2 && argc != 3) {
+		fprintf(stderr, "usage: pollfile FILE [N]\n");
 		return EINVAL;
 	}
+	left = argc == 3 ? atol(argv[2]) : LONG_MAX;
 	p.fd = open(argv[1], O_RDONLY);
 	if (p.fd < 0) {
 		fprintf(stderr, "pollfile: %s: %m\n", argv[1]);
@@ -73,6 +77,8 @@ int pollfile_main(int argc, char **argv)
 		len = pread(p.fd, text, sizeof(text), 0);
 		if (len < 0 || write(1, text, len) < 0)
 			return errno;
+		if (--left <= 0)
+			return 0;
 		if (poll(&p, 1, -1) < 0)
 			return errno;
 	}
