@@ -17,8 +17,8 @@ TIMEOUT = 60.0
 #: the machine of docs/administrator.md, as changes to a MachineConfig
 MACHINE: dict[str, Any] = {"memory": "2G", "maxmem": "16G", "cpus": 2}
 
-# What differs from one run to the next: times, amounts, addresses, process ids.
-_VARIES = re.compile(r"0x[0-9a-f]+|\d+")
+# What differs from one run to the next: times and amounts, and how wide they are.
+_VARIES = re.compile(r" *(0x[0-9a-f]+|\d+)")
 
 
 def run(machine: Machine, command: str) -> list[str]:
@@ -69,4 +69,4 @@ def replay(text: str, execute: Callable[[str], list[str]]) -> str:
 
 def shape(text: str) -> list[str]:
     """Return the lines of a document without what differs from one run to the next."""
-    return [_VARIES.sub("N", line) for line in text.splitlines()]
+    return [_VARIES.sub(" N", line) for line in text.splitlines()]
