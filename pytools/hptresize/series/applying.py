@@ -134,7 +134,7 @@ def _placed(repo: Path, patch: Patch, text: str, place: Place) -> str:
     found = [
         hunk
         for hunk in _hunks(text, place.file)
-        if any(place.adds in line for line in hunk.added)
+        if place.adds in "\n".join(["", *hunk.added])
     ]
     path = repo / place.file
     if not found and not _hunks(text, place.file):

@@ -16,7 +16,8 @@
     [[place]]                         # where added lines go if their context is not there
     patch = "subject: of the patch"
     file = "Documentation/powerpc/index.rst"
-    adds = "hpt-resize"               # which hunk: the one whose added lines have this
+    adds = "hpt-resize"               # which hunk: the one whose added lines have this;
+                                      # "\\n" before it for the begin of a line
     after = ["    firmware-assisted-dump"]  # or `before`; the first that is there exactly once
 
     [[tests]]                         # what a tree with the patches up to this one passes
