@@ -161,7 +161,9 @@ def test_files_for_a_look_afterwards(boot: Boot, tmp_path: Path) -> None:
     machine.shutdown()
     log = tmp_path / "run" / "console.log"
     assert log.read_bytes().decode().replace("\r", "") == machine.console.text
-    assert sorted(path.name for path in log.parent.iterdir()) == ["console.log", "qemu.log"]
+    assert sorted(path.name for path in log.parent.iterdir()) == [
+        "console.log", "qemu.log", "qmp.log",
+    ]  # fmt: skip
 
 
 def test_nothing_is_left_open(boot: Boot) -> None:

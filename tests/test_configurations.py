@@ -67,7 +67,7 @@ class Cell:
 
 HASH = (
     Cell("le-64k-debug", "POWER8", "mirror"),
-    Cell("le-64k-debug", "POWER10", "rehash"),
+    Cell("le-64k-debug", "POWER10", "rehash", append="debug_pagealloc=on"),
     Cell("le-4k-kfence", "POWER9", "mirror", append="debug_pagealloc=on"),
     Cell("le-4k-kfence", "POWER8", "rehash", append="kfence.sample_interval=5"),
     Cell("be-64k", "POWER10", "mirror"),

@@ -9,9 +9,10 @@ import re
 import pytest
 
 from hptresize import elf
+from hptresize.kbuild import PLAIN
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.machine import MEMORY
-from hptresize.pytest_plugin import Boot
+from hptresize.pytest_plugin import Boot, last_build
 
 pytestmark = pytest.mark.boot
 
@@ -79,12 +80,16 @@ def test_a_table_of_the_right_size_stays(boot: Boot) -> None:
     assert machine.order_guest() == START
 
 
-def test_memory_that_nobody_announced(boot: Boot) -> None:
+@pytest.mark.parametrize("flavour", [PLAIN, "le-64k-debug"])
+def test_memory_that_nobody_announced(boot: Boot, hpt_config: MachineConfig, flavour: str) -> None:
     """By add_memory() itself: the table is there first, whenever the old one is too small.
 
     What the kernel was told to leave alone is memory that comes to it later.
     """
-    machine = boot(memory="4G", cpus=2, maxmem="8G", append="mem=512M")
+    kernel = hpt_config.kernel if flavour == PLAIN else last_build(f"kernel-{flavour}")
+    if kernel is None:
+        pytest.skip(f"no {flavour} kernel: `hptresize build --for-tests`")
+    machine = boot(kernel=kernel, memory="4G", cpus=2, maxmem="8G", append="mem=512M")
     # All of it in 64K pages needs four times the slots of the smallest table.
     machine.resize(18)
     before = len(resizes(machine))

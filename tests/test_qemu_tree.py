@@ -35,7 +35,7 @@ def tree(tmp_path: Path) -> Path:
         pytest.skip("needs the series in the tree: `hptresize build qemu`")
     archive = tmp_path / "tree.tar"
     git(source.path, "archive", "-o", archive, commit, "python", "tests/functional")
-    shutil.unpack_archive(archive, tmp_path / "tree", filter="data")
+    shutil.unpack_archive(archive, tmp_path / "tree")
     return tmp_path / "tree"
 
 

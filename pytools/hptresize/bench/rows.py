@@ -56,7 +56,9 @@ class Row:
     def ratio(self, mode: Mode) -> float | None:
         """Return mainline's median divided by this mode's, None if that says nothing."""
         mine, theirs = self.values.get(mode), self.values.get("mainline")
-        if mode == "mainline" or mine is None or theirs is None or mine.median <= 0:
+        if mode == "mainline" or mine is None or theirs is None:
+            return None
+        if mine.median <= 0 or theirs.median <= 0:
             return None
         return theirs.median / mine.median
 

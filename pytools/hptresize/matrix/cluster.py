@@ -123,7 +123,8 @@ class Cluster:
             self._event(name, ENDED)
         shutil.rmtree(where / name, ignore_errors=True)
         with tarfile.open(fileobj=io.BytesIO(packed), mode="r:gz") as tar:
-            tar.extractall(where, filter="data")
+            # Python of Debian 12 knows no filter yet, and a worker is trusted with more than this.
+            tar.extractall(where)
         done = read(where / name)
         assert done is not None
         return done
