@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import small_tree
 from hptresize import cli
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -104,19 +105,10 @@ def test_doctor_names_what_is_missing(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_missing_tool_is_one_line(run: Run, tmp_path: Path) -> None:
-    done = run("fetch", "--kernel-source", str(_tree(tmp_path)), PATH=str(tmp_path))
+    tree = small_tree.make(tmp_path / "linux")
+    done = run("fetch", "--kernel-source", str(tree), PATH=str(tmp_path))
     assert done.returncode == 1
     assert "is not on this machine" in done.stderr.splitlines()[-1]
-
-
-def _tree(tmp_path: Path) -> Path:
-    """As little as looks like a kernel tree."""
-    root = tmp_path / "linux"
-    for name in ("Kbuild", "arch/powerpc/Kconfig", "arch/powerpc/platforms/pseries/Kconfig"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("")
-    (root / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 7\n")
-    return root
 
 
 @pytest.mark.parametrize(
@@ -135,7 +127,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, number: signal.Signals, sta
     fake.chmod(0o755)
     path = f"{tools}:{os.environ['PATH']}"
     process = subprocess.Popen(
-        [*COMMAND, "fetch", "--kernel-source", str(_tree(tmp_path))],
+        [*COMMAND, "fetch", "--kernel-source", str(small_tree.make(tmp_path / "linux"))],
         env=_environment(tmp_path, PATH=path), stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

@@ -18,7 +18,7 @@ from hptresize.demo import MemoryLoad
 from hptresize.kbuild import FLAVOURS, PLAIN
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.config import Firmware, parse_size
-from hptresize.pytest_plugin import Boot, last_build
+from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot
 
@@ -52,11 +52,9 @@ class Cell:
 
     def start(self, boot: Boot, config: MachineConfig, **changes: object) -> Machine:
         """Boot it."""
-        kernel = config.kernel if self.flavour == PLAIN else last_build(f"kernel-{self.flavour}")
+        kernel = config.kernel if self.flavour == PLAIN else built(f"kernel-{self.flavour}")
         big = FLAVOURS[self.flavour].endian == "be"
-        image = last_build("image-be") if big else config.initrd
-        if kernel is None or image is None:
-            pytest.skip(f"no {self.flavour} kernel or image: `hptresize build --for-tests`")
+        image = built("image-be") if big else config.initrd
         return boot(
             kernel=kernel, initrd=image, cpu=self.cpu, firmware=self.firmware, cpus=2,
             machine_options=(f"hpt-resize-mode={self.mode}",), maxmem="16G",

@@ -14,8 +14,6 @@ from click.testing import CliRunner
 from hptresize import conformance, conformance_table
 from hptresize.conformance import Outcome, Subject
 from hptresize.errors import UsageError
-from hptresize.image.conformance import build_conformance
-from hptresize.image.initramfs import COMPILERS
 
 MODES = ("mirror", "rehash")
 TESTS = {test.name: test for test in conformance.load_tests()}
@@ -37,13 +35,6 @@ FAIL_ON_MAINLINE = {
 ON_SLOF = ("results.cancel", "entries.64k_1t_secondary", "changes.one_cpu", "mmu.dropped_faults")
 
 Outcomes = Callable[[str], dict[str, Outcome]]
-
-
-@pytest.fixture(scope="module")
-def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(COMPILERS["be"]) is None:
-        pytest.skip(f"no {COMPILERS['be']}")
-    return build_conformance(tmp_path_factory.mktemp("conformance") / "payload.elf")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from hptresize import elf
 from hptresize.demo import MemoryLoad
 from hptresize.machine import MachineConfig
-from hptresize.pytest_plugin import Boot, last_build
+from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot
 
@@ -71,8 +71,5 @@ def test_without_the_bit_there_is_room_for_all(boot: Boot, firmware: str) -> Non
 
 
 def test_a_kernel_that_knows_no_bit(boot: Boot) -> None:
-    kernel = last_build("kernel-baseline")
-    if kernel is None:
-        pytest.skip("no kernel without the series: `hptresize build --for-tests`")
-    machine = boot(kernel=kernel, memory="1G", cpus=1, maxmem="64G")
+    machine = boot(kernel=built("kernel-baseline"), memory="1G", cpus=1, maxmem="64G")
     assert machine.order_host() == LARGEST

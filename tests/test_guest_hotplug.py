@@ -12,7 +12,7 @@ from hptresize import elf
 from hptresize.kbuild import PLAIN
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.machine import MEMORY
-from hptresize.pytest_plugin import Boot, last_build
+from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot
 
@@ -86,9 +86,7 @@ def test_memory_that_nobody_announced(boot: Boot, hpt_config: MachineConfig, fla
 
     What the kernel was told to leave alone is memory that comes to it later.
     """
-    kernel = hpt_config.kernel if flavour == PLAIN else last_build(f"kernel-{flavour}")
-    if kernel is None:
-        pytest.skip(f"no {flavour} kernel: `hptresize build --for-tests`")
+    kernel = hpt_config.kernel if flavour == PLAIN else built(f"kernel-{flavour}")
     machine = boot(kernel=kernel, memory="4G", cpus=2, maxmem="8G", append="mem=512M")
     # All of it in 64K pages needs four times the slots of the smallest table.
     machine.resize(18)

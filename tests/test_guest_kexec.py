@@ -13,7 +13,7 @@ from hptresize import elf
 from hptresize.image import build_initramfs
 from hptresize.image.initramfs import GUEST_FLAGS, compiler_for
 from hptresize.machine import Machine, MachineConfig
-from hptresize.pytest_plugin import Boot, last_build
+from hptresize.pytest_plugin import Boot, built, last_build
 
 pytestmark = pytest.mark.boot
 
@@ -74,8 +74,7 @@ def load(machine: Machine, what: str = "load") -> None:
 
 def load_with_tools(machine: Machine, what: str = "load") -> None:
     """By kexec_load(2): user space makes the device tree of the next kernel out of ours."""
-    if last_build("kexec-tools") is None:
-        pytest.skip("no kexec-tools for the guest: `hptresize build --for-tests` fetches them")
+    built("kexec-tools")
     argv = ("/sbin/kexec", "--kexec-syscall", f"--{what}".replace("crash", "load-panic"), "/kernel")
     machine.run(*argv, "--initrd=/initrd", f"--command-line={WORDS}")
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,10 +15,8 @@ from hptresize.hpt import H_RESIZE_HPT_COMMIT as COMMIT
 from hptresize.hpt import H_RESIZE_HPT_MOVE_BOLTED as MOVE_BOLTED
 from hptresize.hpt import H_RESIZE_HPT_PREPARE as PREPARE
 from hptresize.hpt import Result
-from hptresize.image import build_bare
-from hptresize.image.initramfs import COMPILERS
 from hptresize.machine import BareGuest, MachineConfig
-from hptresize.pytest_plugin import last_build
+from hptresize.pytest_plugin import built
 
 pytestmark = pytest.mark.boot
 
@@ -31,13 +28,6 @@ H_EXACT = 1 << (63 - 24)
 HPTE_V_VALID, HPTE_V_BOLTED = 1, 0x10
 
 Start = Callable[..., BareGuest]
-
-
-@pytest.fixture(scope="module")
-def bare_kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(COMPILERS["be"]) is None:
-        pytest.skip(f"no {COMPILERS['be']}")
-    return build_bare(tmp_path_factory.mktemp("bare") / "bare.elf")
 
 
 @pytest.fixture
@@ -69,10 +59,7 @@ def prepare(guest: BareGuest, order: int, flags: int = 0) -> None:
 
 
 def test_before_the_series_both_calls_are_unknown(start: Start) -> None:
-    qemu = last_build("qemu-baseline")
-    if qemu is None:
-        pytest.skip("no qemu-baseline: `hptresize build --for-tests`")
-    guest = start(qemu=qemu, resize_hpt=None)
+    guest = start(qemu=built("qemu-baseline"), resize_hpt=None)
     for number in (PREPARE, COMMIT):
         assert call(guest, number, 0, LARGEST) is Result.H_FUNCTION
 

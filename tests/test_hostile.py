@@ -16,8 +16,7 @@ from hptresize.cli import cli, main
 from hptresize.config import last_build
 from hptresize.conformance import takes_machine_option
 from hptresize.hostile import Attempt, Found, Mode
-from hptresize.image.conformance import build_conformance
-from hptresize.image.initramfs import COMPILERS
+from hptresize.pytest_plugin import built
 
 LONG = bool(os.environ.get("HPTRESIZE_LONG"))
 CALLS = 170_000 if LONG else 8_000
@@ -29,18 +28,8 @@ ATTEMPTS: list[tuple[Mode, int, int]] = [
 
 
 @pytest.fixture(scope="module")
-def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(COMPILERS["be"]) is None:
-        pytest.skip(f"no {COMPILERS['be']}")
-    return build_conformance(tmp_path_factory.mktemp("hostile") / "payload.elf")
-
-
-@pytest.fixture(scope="module")
 def sanitized() -> Path:
-    found = last_build("qemu-sanitized")
-    if found is None:
-        pytest.skip("no QEMU with sanitizers: `hptresize build --for-tests`")
-    return found
+    return built("qemu-sanitized")
 
 
 @pytest.mark.boot

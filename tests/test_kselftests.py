@@ -6,14 +6,13 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
 from hptresize import selftests
 from hptresize.errors import HptResizeError, MachineError
 from hptresize.machine import Machine
-from hptresize.pytest_plugin import Boot, last_build
+from hptresize.pytest_plugin import Boot, built
 from hptresize.selftests import Report
 
 # Of each test under load; with 0 each does a few resizes all the same.
@@ -38,13 +37,6 @@ class Setting:
 
 
 SETTINGS = (Setting("le", "mirror"), Setting("le", "rehash"), Setting("be", "mirror"))
-
-
-def built(kind: str) -> Path:
-    found = last_build(kind)
-    if found is None:
-        pytest.skip(f"no {kind}: `hptresize build --for-tests`")
-    return found
 
 
 class Guests:

@@ -13,7 +13,7 @@ from hptresize import config, kunit, series
 from hptresize.errors import MachineError, UsageError
 from hptresize.kunit import Run
 from hptresize.machine.outcome import tail
-from hptresize.pytest_plugin import last_build
+from hptresize.pytest_plugin import built
 
 RECORDED = Path(__file__).parent / "recorded"
 
@@ -31,10 +31,7 @@ def declared() -> list[str]:
 
 @pytest.fixture(scope="module")
 def kernel() -> Path:
-    found = last_build("kernel-kunit")
-    if found is None:
-        pytest.skip("no kernel with KUnit tests: build one with `hptresize kunit`")
-    return found
+    return built("kernel-kunit")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hptresize.errors import GuestPanicked, QemuStartError, UsageError
 from hptresize.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig, frame
 from hptresize.machine.frame import Frame
-from hptresize.pytest_plugin import Boot, last_build
+from hptresize.pytest_plugin import Boot, built
 
 # pytest finds the fixture `image` by its name here.
 from test_guest_kexec import image  # noqa: F401
@@ -132,9 +132,7 @@ def test_kexec_twice_with_resizes_between(boot_kvmhv: Boot, image: Path) -> None
 
 def test_mainline_resizes_as_well(boot_kvmhv: Boot) -> None:
     """What the merged code makes of it, in sizes that both can."""
-    kernel = last_build("kernel-stock")
-    if kernel is None:
-        pytest.skip("no kernel-stock: `hptresize build --for-tests`")
+    kernel = built("kernel-stock")
     machine = boot_kvmhv(kernel=kernel, memory="512M", cpus=1, start_timeout=BOOT_TIMEOUT)
     load = MemoryLoad(machine, megabytes=16, threads=2)
     for order in (23, 21, 22):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +14,8 @@ from hptresize import config, conformance, series
 from hptresize.conformance import Outcome, Subject
 from hptresize.demo import MemoryLoad
 from hptresize.errors import MigrationFailed
-from hptresize.image.conformance import build_conformance
-from hptresize.image.initramfs import COMPILERS
 from hptresize.machine import Machine
-from hptresize.pytest_plugin import Boot, last_build
+from hptresize.pytest_plugin import Boot, built
 from test_guest_kexec import build_images, go, load
 from test_migration import FAST, SLOW
 
@@ -78,13 +75,6 @@ OURS = (
 Conformance = Callable[[str, tuple[str, ...]], dict[str, Outcome]]
 
 
-def built(kind: str) -> Path:
-    found = last_build(kind)
-    if found is None:
-        pytest.skip(f"no {kind}: `hptresize build --for-tests`")
-    return found
-
-
 def on_fixes(boot: Boot, **changes: object) -> Machine:
     """Start mainline's guest on mainline's host, both corrected."""
     return boot(kernel=built("kernel-fixes"), qemu=built("qemu-fixes"), **changes)
@@ -111,11 +101,8 @@ def test_no_patch_is_signed_by_a_machine(directory: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Conformance:
+def run(payload: Path) -> Conformance:
     """Run tests of the payload on a QEMU."""
-    if shutil.which(COMPILERS["be"]) is None:
-        pytest.skip(f"no {COMPILERS['be']}")
-    payload = build_conformance(tmp_path_factory.mktemp("conformance") / "payload.elf")
 
     def of(qemu: str, names: tuple[str, ...]) -> dict[str, Outcome]:
         tests = [TESTS[name] for name in TESTS if name in names]

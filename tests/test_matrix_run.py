@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hptresize.matrix import outcome, session, spec
-from hptresize.pytest_plugin import last_build
+from hptresize.pytest_plugin import built
 
 pytestmark = pytest.mark.boot
 
@@ -45,9 +45,7 @@ class Done:
 @pytest.fixture(scope="session")
 def parts(hpt_kernel: Path, hpt_qemu: Path, hpt_image: Path) -> list[str]:
     """What guests are made of, so that nothing is built here."""
-    mainline = last_build("qemu-stock")
-    if mainline is None:
-        pytest.skip("no stock QEMU: `hptresize build qemu --variant stock`")
+    mainline = built("qemu-stock")
     given = {"kernel": hpt_kernel, "qemu": hpt_qemu, "initrd": hpt_image, "mainline": mainline}
     return [word for name, path in given.items() for word in (f"--{name}", str(path))]
 

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from hptresize.config import last_build
 from hptresize.demo import MemoryLoad
 from hptresize.errors import MigrationFailed
 from hptresize.machine import Machine, MachineConfig
-from hptresize.pytest_plugin import Boot
+from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot
 
@@ -129,10 +128,7 @@ def test_a_failed_migration_leaves_the_guest(boot: Boot) -> None:
 @pytest.fixture
 def stock_qemu() -> Path:
     """Mainline's QEMU of the same version, from the same source."""
-    found = last_build("qemu-stock")
-    if found is None:
-        pytest.skip("no stock QEMU: `hptresize build qemu --variant stock`")
-    return found
+    return built("qemu-stock")
 
 
 def test_to_stock_and_back(boot: Boot, stock_qemu: Path) -> None:

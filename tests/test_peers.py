@@ -11,18 +11,11 @@ from hptresize import elf
 from hptresize.demo import MemoryLoad
 from hptresize.errors import MachineError
 from hptresize.machine import Machine
-from hptresize.pytest_plugin import Boot, last_build
+from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot
 
 FUNCTIONS = "/proc/device-tree/rtas/ibm,hypertas-functions"
-
-
-def wanted(kind: str) -> Path:
-    found = last_build(kind)
-    if found is None:
-        pytest.skip(f"no {kind}: `hptresize build --for-tests`")
-    return found
 
 
 def offered(machine: Machine) -> bool:
@@ -42,8 +35,8 @@ def resizes_intact(machine: Machine, orders: tuple[int, ...]) -> None:
 
 def test_before(boot: Boot) -> None:
     """Neither side has it: no string, no hook, no symbol."""
-    kernel = wanted("kernel-baseline")
-    machine = boot(kernel=kernel, qemu=wanted("qemu-baseline"), resize_hpt=None)
+    kernel = built("kernel-baseline")
+    machine = boot(kernel=kernel, qemu=built("qemu-baseline"), resize_hpt=None)
     assert not offered(machine)
     with pytest.raises(MachineError, match="no hook"):
         machine.order_guest()
@@ -52,13 +45,13 @@ def test_before(boot: Boot) -> None:
 
 
 def test_guest_without_it_on_our_host(boot: Boot) -> None:
-    machine = boot(kernel=wanted("kernel-baseline"))
+    machine = boot(kernel=built("kernel-baseline"))
     assert offered(machine)
     assert machine.order_host() == machine.memory_symbol("ppc64_pft_size")
 
 
 def test_our_guest_on_a_host_without_it(boot: Boot) -> None:
-    machine = boot(qemu=wanted("qemu-baseline"), resize_hpt=None)
+    machine = boot(qemu=built("qemu-baseline"), resize_hpt=None)
     assert not offered(machine)
     assert machine.agent.run(["cat", "/sys/kernel/mm/hpt/order"]).status == 2
 
@@ -72,7 +65,7 @@ def test_after(boot: Boot, hpt_kernel: Path) -> None:
 
 @pytest.mark.parametrize("kernel", ["kernel-stock", "kernel-debian"])
 def test_stock_guest_on_our_host(boot: Boot, kernel: str) -> None:
-    machine = boot(kernel=wanted(kernel), memory="1G")
+    machine = boot(kernel=built(kernel), memory="1G")
     assert machine.agent.run(["cat", "/sys/kernel/mm/hpt/order"]).status == 2
     resizes_intact(machine, (24, 23, 22, 24))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import small_tree
 from hptresize import cli, config, kbuild, series, sources
 from hptresize import git as gitcmd
 from hptresize.baseline import Kind
@@ -25,7 +26,6 @@ from hptresize.series.check.report import as_lines
 from hptresize.series.check.run import Report, check_series
 from hptresize.series.worktree import Home
 
-FILES = ("Kbuild", "arch/powerpc/Kconfig", "arch/powerpc/platforms/pseries/Kconfig", "init/main.c")
 MAINTAINER = """\
 #!/usr/bin/perl
 print "A Person <person\\@example.org> (maintainer:ALL)\\n", "list\\@example.org (open list:ALL)\\n"
@@ -37,11 +37,7 @@ ABI = "What:\t\t/sys/x\nWhat:\t\t/sys/y\nDate:\t\tMay 2026\nContact:\tme\nDescri
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """A kernel tree in small, with in-tree tools that say little, and an empty series."""
-    root = tmp_path / "linux"
-    for name in FILES:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(f"{name}\n")
-    (root / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 7\n")
+    root = small_tree.make(tmp_path / "linux")
     (root / "scripts").mkdir()
     (root / "scripts/get_maintainer.pl").write_text(MAINTAINER)
     (root / "scripts/get_abi.pl").write_text("#!/usr/bin/perl\n")

@@ -7,22 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import small_tree
 from hptresize import cli, config, series, sources
 from hptresize import git as gitcmd
 from hptresize.cache import Cache
 from hptresize.git import git
 
-FILES = ("Kbuild", "arch/powerpc/Kconfig", "arch/powerpc/platforms/pseries/Kconfig", "init/main.c")
-
 
 @pytest.fixture
 def patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A kernel tree in small, with a series of one patch on it."""
-    root = tmp_path / "linux"
-    for name in FILES:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(f"{name}\n")
-    (root / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 7\n")
+    root = small_tree.make(tmp_path / "linux")
     monkeypatch.setenv("HPTRESIZE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Cache, "need", lambda *args: None)
     tree = sources.resolve(Cache(), "kernel", str(root))

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
+import small_tree
 from hptresize import git as gitcmd
 from hptresize import series, sources
 from hptresize.cache import Cache
 from hptresize.errors import FetchError, PatchError, TreeError, UsageError
 from hptresize.git import git
-
-PSERIES = "arch/powerpc/platforms/pseries/Kconfig"
 
 
 @pytest.fixture
@@ -26,12 +25,7 @@ def cache(tmp_path: Path) -> Cache:
 @pytest.fixture
 def kernel(tmp_path: Path) -> Path:
     """As little as looks like a kernel tree."""
-    root = tmp_path / "user" / "linux"
-    for name in ("Kbuild", "arch/powerpc/Kconfig", "init/main.c", PSERIES):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(f"{name}\n")
-    (root / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 7\nmrproper:\n")
-    return root
+    return small_tree.make(tmp_path / "user" / "linux")
 
 
 @pytest.fixture(autouse=True)

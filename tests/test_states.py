@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,8 +20,6 @@ from hptresize.demo import MemoryLoad
 from hptresize.hpt import H_RESIZE_HPT_COMMIT as COMMIT
 from hptresize.hpt import H_RESIZE_HPT_PREPARE as PREPARE
 from hptresize.hpt import Result
-from hptresize.image import build_bare
-from hptresize.image.initramfs import COMPILERS
 from hptresize.machine import BareGuest, Machine, MachineConfig
 from hptresize.machine.agent import Job
 from hptresize.pytest_plugin import Boot
@@ -142,13 +139,6 @@ class Subject:
                 return
             self.guest.qmp("query-status")
         raise AssertionError(f"{threads} threads and {size} KB became {now}")
-
-
-@pytest.fixture(scope="module")
-def bare_kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if shutil.which(COMPILERS["be"]) is None:
-        pytest.skip(f"no {COMPILERS['be']}")
-    return build_bare(tmp_path_factory.mktemp("bare") / "bare.elf")
 
 
 @pytest.fixture

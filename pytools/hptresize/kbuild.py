@@ -181,7 +181,7 @@ def build_kernel(
 
 
 # Prints what a directory's Makefile makes in a configuration, by what Kbuild makes of it.
-_LIST_OBJECTS = b"""
+_LIST_OBJECTS = """
 include include/config/auto.conf
 srctree := $(SRC)
 src := $(SRC)/$(D)
@@ -255,17 +255,19 @@ class Work:
     def compiled(self, names: Iterable[str]) -> list[str]:
         """Return the objects that the configuration makes of these files (.c and .S)."""
         wanted = {re.sub(r"\.[cS]$", ".o", name) for name in names}
+        # A file, as make forgets its own copy of what comes by standard input.
+        makefile = self.build_dir / ".hptresize-objects"
+        makefile.write_text(_LIST_OBJECTS)
         found: list[str] = []
         for directory in sorted({str(Path(name).parent) for name in wanted}):
             if not (self.tree.path / directory / "Makefile").is_file():
                 continue
             said = proc.output(
                 [
-                    "make", "-s", "-rR", "-f", "-", "-C", self.build_dir, "print",
+                    "make", "-s", "-rR", "-f", makefile, "-C", self.build_dir, "print",
                     f"SRC={self.tree.path}", f"D={directory}", "SRCARCH=powerpc", "BITS=64",
                 ],
-                what=f"read {directory}/Makefile", env=self.env, data=_LIST_OBJECTS,
-                error=BuildError,
+                what=f"read {directory}/Makefile", env=self.env, error=BuildError,
             )  # fmt: skip
             found += [name for name in said.decode().split() if name in wanted]
         return found

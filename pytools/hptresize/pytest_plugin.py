@@ -56,6 +56,14 @@ def last_build(kind: str) -> Path | None:
     return None
 
 
+def built(kind: str) -> Path:
+    """What was built last, see :func:`last_build`; the test is skipped if nothing was."""
+    found = last_build(kind)
+    if found is None:
+        pytest.skip(f"no {kind}: `hptresize build --for-tests`")
+    return found
+
+
 def _choose(config: pytest.Config, option: str, kind: str) -> Path:
     chosen: Path | None = config.getoption(option) or last_build(kind)
     if chosen is None:
@@ -188,9 +196,7 @@ def boot_module(hpt_config: MachineConfig, request: pytest.FixtureRequest) -> It
 @pytest.fixture(scope="session")
 def kvmhv_host(hpt_qemu: Path) -> Iterator[KvmHvHost]:
     """The emulated host with KVM HV, started once."""
-    kernel, image = last_build("kernel-debian"), last_build("kvmhv-image")
-    if kernel is None or image is None:
-        pytest.skip("no host with KVM HV: `hptresize build --for-tests`")
+    kernel, image = built("kernel-debian"), built("kvmhv-image")
     with KvmHvHost(HostConfig(qemu=hpt_qemu, kernel=kernel, initrd=image)) as host:
         yield host
 

@@ -48,7 +48,8 @@ def run_remote(task: dict[str, Any], files: Mapping[str, tuple[str, bytes]]) -> 
     worker = get_worker()
     store = Path(worker.local_directory) / "files"
     made = Task.of(task | {name: _keep(store, *sent) for name, sent in files.items()})
-    with tempfile.TemporaryDirectory(prefix="hptresize-") as scratch:
+    # In the worker's own directory, which goes with it even if it is killed.
+    with tempfile.TemporaryDirectory(dir=worker.local_directory) as scratch:
         where = Path(scratch) / made.id
         run_cell(made, where, lambda what: worker.log_event(TOPIC, [made.id, what]))
         packed = io.BytesIO()
@@ -141,10 +142,14 @@ def connected(address: str, limits: Limits, tasks: list[Task], event: Event) -> 
         where: Any = address
         if address == LOCAL:
             logging.getLogger("distributed").setLevel(logging.ERROR)
+            scratch = stack.enter_context(
+                # A worker that is just dying may still write there.
+                tempfile.TemporaryDirectory(prefix="hptresize-", ignore_cleanup_errors=True)
+            )
             where = stack.enter_context(
                 _make.LocalCluster(
                     n_workers=limits.cpus, threads_per_worker=1, dashboard_address=":0",
-                    resources={MEMORY: limits.memory_mb // limits.cpus},
+                    resources={MEMORY: limits.memory_mb // limits.cpus}, local_directory=scratch,
                 )
             )  # fmt: skip
         yield Cluster(stack.enter_context(_client(where)), tasks, event)

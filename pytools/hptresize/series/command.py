@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,13 +110,9 @@ def diff(
     """Show what a series is now (its work tree, else its files) against what is committed."""
     home = Home(kind, variant)
     tree = _tree(settings, kind, kernel_source, qemu_source)
-    old = committed(home, against)
-    try:
-        with tree.lock():
-            base, tip = WorkTree(settings.cache, home).commits(tree)
-            said = range_diff(tree, home, old, tip, base)
-    finally:
-        shutil.rmtree(old.directory)
+    with committed(home, against) as old, tree.lock():
+        base, tip = WorkTree(settings.cache, home).commits(tree)
+        said = range_diff(tree, home, old, tip, base)
     click.echo(said or f"{home.words}: the same as {against} has it")
 
 

@@ -140,12 +140,8 @@ def _write(home: Home, tree: Tree, commits: tuple[str, str], mails: Mails) -> li
 
 def _older(home: Home, tree: Tree, since: str) -> tuple[str, str]:
     """Return base and tip of the series as a revision of this project has it."""
-    old = committed(home, since)
-    try:
-        with tree.lock():
-            return tree.commit(BASE[home.variant], home.patches), tree.commit(home.variant, old)
-    finally:
-        shutil.rmtree(old.directory)
+    with committed(home, since) as old, tree.lock():
+        return tree.commit(BASE[home.variant], home.patches), tree.commit(home.variant, old)
 
 
 _WHAT = {"!": "changed", "<": "dropped", ">": "new"}

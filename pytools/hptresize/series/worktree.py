@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .. import config, proc, ui
@@ -142,8 +144,9 @@ class WorkTree:
             return refresh(tree.path, base, tip, self.home.directory, write=write)
 
 
-def committed(home: Home, rev: str) -> Series:
-    """Return the series as a commit of the project has it; its files are in a new directory.
+@contextmanager
+def committed(home: Home, rev: str) -> Iterator[Series]:
+    """Have the series as a commit of the project has it, its files in a directory for the time.
 
     :param rev: a revision of the project's repository, such as HEAD.
     :raises UsageError: the project is no git checkout, or has no such revision or series.
@@ -157,13 +160,14 @@ def committed(home: Home, rev: str) -> Series:
     ).splitlines()
     if not any(one.endswith(".patch") for one in files):
         raise UsageError(f"{rev} has no patches in {name}")
-    into = Path(tempfile.mkdtemp(prefix="hptresize-committed-"))
-    for one in files:
-        if one.endswith((".patch", ".txt", ".toml")):
-            (into / Path(one).name).write_bytes(
-                proc.output(gitcmd.command(project, "show", f"{rev}:{one}"), what=f"read {one}")
-            )
-    return load(into)
+    with tempfile.TemporaryDirectory(prefix="hptresize-committed-") as where:
+        for one in files:
+            if one.endswith((".patch", ".txt", ".toml")):
+                said = proc.output(
+                    gitcmd.command(project, "show", f"{rev}:{one}"), what=f"read {one}"
+                )
+                (Path(where) / Path(one).name).write_bytes(said)
+        yield load(Path(where))
 
 
 def range_diff(tree: Tree, home: Home, old: Series, new: str, base: str) -> str:
