@@ -72,6 +72,23 @@ def test_much_at_once(boot: Boot) -> None:
     assert resizes(machine) == [(24, order), (order, 24)]
 
 
+@pytest.mark.parametrize(
+    ("request_again", "fails"), [("indexed-count 32 {index}", False), ("index {index}", True)]
+)
+def test_a_request_that_comes_twice(boot: Boot, request_again: str, fails: bool) -> None:
+    """As when an interrupt is raised twice: what is there already needs no larger table."""
+    machine = boot(memory="1G", cpus=2, maxmem="64G")
+    machine.plug_memory("dimm0", DIMM)
+    first = re.search(r"LMB\(s\) at index (\w+)", machine.console.text)
+    assert first
+    words = "memory add " + request_again.format(index="0x" + first[1])
+    answer = machine.agent.run(["write", "/sys/kernel/dlpar", words])
+    assert bool(answer.status) == fails
+    assert machine.console.text.count("Attempting to hot-add") == 2
+    assert resizes(machine) == [(START, WITH_DIMM)]
+    assert machine.order_guest() == machine.order_host() == WITH_DIMM
+
+
 def test_a_table_of_the_right_size_stays(boot: Boot) -> None:
     """A first DIMM shrinks nothing, though the kernel wants 1/1024 and has 1/128."""
     machine = boot(memory="1G", cpus=2, maxmem="16G")
