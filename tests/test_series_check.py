@@ -298,9 +298,13 @@ def test_a_warning_counts_where_it_is_new(
     def at(step: Step) -> list[str]:
         lines = (step.tree.path / "init/main.c").read_text().splitlines()
         where = f"{step.tree.path}/init/main.c"
-        return [f"{where}:{n}:1: warning: {line}" for n, line in enumerate(lines, 1)]
+        said = [f"{where}:{n}:1: warning: {line}" for n, line in enumerate(lines, 1)]
+        return compile_.complaints(said, step)
 
-    assert compile_.complaints(steps_of(home, tree)[1], at) == ["init/main.c:1:1: warning: added"]
+    report = asked(home, tree, *(Check(name, "", at, place=name) for name in ("one", "two")))
+    for name in ("one", "two"):
+        said = [report.results[name, place].findings for place in range(2)]
+        assert said == [("init/main.c:1:1: warning: old",), ("init/main.c:1:1: warning: added",)]
 
 
 def test_objects_of_a_configuration(home: Home, tree: sources.Tree, tmp_path: Path) -> None:

@@ -66,6 +66,15 @@ def _kill_session(child: subprocess.Popen[bytes]) -> None:
         os.killpg(child.pid, signal.SIGKILL)
 
 
+_alive: set[subprocess.Popen[bytes]] = set()
+
+
+def end_all() -> None:
+    """End all programs that are running, whichever thread waits for them."""
+    for child in list(_alive):
+        _kill_session(child)
+
+
 @contextlib.contextmanager
 def started(
     argv: Words,
@@ -93,6 +102,7 @@ def started(
                 cwd=cwd, env=full, stdin=stdin, stdout=stdout, stderr=stderr,
                 start_new_session=True, pass_fds=pass_fds,
             )  # fmt: skip
+            _alive.add(child)
         yield child
         _close(child)
         child.wait()  # how long a tool may take is the caller's to say
@@ -109,6 +119,7 @@ def started(
             with _signals_later():
                 _kill_session(child)
         if child is not None:
+            _alive.discard(child)
             _close(child)
 
 

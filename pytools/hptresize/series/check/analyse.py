@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,8 +14,8 @@ from pathlib import Path
 from ... import toolchain
 from ...cache import digest
 from ...kbuild import PLAIN
-from .compile import complaints, kernel_work, qemu_objects, qemu_work
-from .model import Check, Step, new_findings, said_by
+from .compile import complaints, kernel_work, present, qemu_objects, qemu_work
+from .model import Check, Step, said_by
 
 
 def sparse_kernel(step: Step) -> Sequence[str] | None:
@@ -23,13 +24,11 @@ def sparse_kernel(step: Step) -> Sequence[str] | None:
     if not names:
         return None
     toolchain.require("sparse")
-
-    def at(step: Step) -> list[str]:
-        work = kernel_work(step, PLAIN)
-        objects = work.compiled(name for name in names if (step.tree.path / name).is_file())
-        return work.objects(objects, "C=2", "CHECK=sparse") if objects else []
-
-    return complaints(step, at)
+    work = kernel_work(step, PLAIN)
+    objects = work.compiled(present(step, names))
+    if not objects:
+        return []
+    return complaints(work.objects(objects, "C=2", "CHECK=sparse"), step)
 
 
 def sparse_qemu(step: Step) -> Sequence[str] | None:
@@ -38,25 +37,22 @@ def sparse_qemu(step: Step) -> Sequence[str] | None:
     if not names:
         return None
     cgcc = toolchain.require("cgcc")
-
-    def at(step: Step) -> list[str]:
-        build_dir, env, _ = qemu_work(step, "gcc")
-        commands = json.loads((build_dir / "compile_commands.json").read_text())
-        objects = qemu_objects(build_dir, step.tree.path, names)
-        chosen = [one for one in commands if one["output"] in objects]
-        for one in chosen:
-            one["command"] = re.sub(r"^ccache +", "", one["command"])
-        if chosen:  # generated headers have to be there
-            said_by(["ninja", "-C", build_dir, *objects], env=env)
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            json.dump(chosen, file)
-            file.flush()
-            script = step.tree.path / "scripts/check_sparse.py"
-            return said_by(
-                [sys.executable, script, file.name, cgcc], env={"MESON_BUILD_ROOT": str(build_dir)}
-            )[1]
-
-    return complaints(step, at)
+    build_dir, env, _ = qemu_work(step, "gcc")
+    commands = json.loads((build_dir / "compile_commands.json").read_text())
+    objects = qemu_objects(build_dir, step.tree.path, names)
+    chosen = [one for one in commands if one["output"] in objects]
+    for one in chosen:
+        one["command"] = re.sub(r"^ccache +", "", one["command"])
+    if chosen:  # generated headers have to be there
+        said_by(["ninja", "-C", build_dir, *objects], env=env)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(chosen, file)
+        file.flush()
+        script = step.tree.path / "scripts/check_sparse.py"
+        _, lines = said_by(
+            [sys.executable, script, file.name, cgcc], env={"MESON_BUILD_ROOT": str(build_dir)}
+        )
+    return complaints(lines, step)
 
 
 _PLACE = re.compile(r"^\S+:\d+(:\d+)?(-\d+)?: ")
@@ -66,7 +62,7 @@ def cocci_kernel(step: Step) -> Sequence[str] | None:
     """Run scripts/coccicheck, all its rules, on copies of the files of the patch."""
     toolchain.require("spatch")
 
-    def at(copies: Path, tree: Path) -> list[str]:
+    def run(copies: Path, tree: Path) -> list[str]:
         _, lines = said_by(
             ["bash", tree / "scripts/coccicheck"], cwd=tree,
             env={
@@ -76,14 +72,14 @@ def cocci_kernel(step: Step) -> Sequence[str] | None:
         )  # fmt: skip
         return [line for line in lines if _PLACE.match(line)]
 
-    return _on_both(step, at)
+    return _on_copies(step, run)
 
 
 def cocci_qemu(step: Step) -> Sequence[str] | None:
     """Run the tree's semantic patches: each change that one proposes is a finding."""
     spatch = toolchain.require("spatch")
 
-    def at(copies: Path, tree: Path) -> list[str]:
+    def run(copies: Path, tree: Path) -> list[str]:
         found: list[str] = []
         for script in sorted((tree / "scripts/coccinelle").glob("*.cocci")):
             _, lines = said_by(
@@ -99,28 +95,20 @@ def cocci_qemu(step: Step) -> Sequence[str] | None:
             ]
         return found
 
-    return _on_both(step, at)
+    return _on_copies(step, run)
 
 
-def _on_both(step: Step, at: Callable[[Path, Path], list[str]]) -> Sequence[str] | None:
-    """Run a tool on copies of the C files with the patch, and if it complains, without."""
+def _on_copies(step: Step, run: Callable[[Path, Path], list[str]]) -> list[str] | None:
+    """Run a tool that is to see the C files of the patch alone."""
     names = step.names(".c")
     if not names:
         return None
-    said: list[list[str]] = []
-    for commit in (step.commit, step.parent):
-        with tempfile.TemporaryDirectory(prefix="hptresize-cocci-") as root:
-            for name in names:
-                text = step.text(name, commit)
-                if text is not None:
-                    path = Path(root) / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(text)
-            lines = at(Path(root), step.tree.path)
-            said.append([line.replace(f"{root}/", "") for line in lines])
-        if not said[0]:
-            return ()
-    return new_findings(said[1], said[0])
+    with tempfile.TemporaryDirectory(prefix="hptresize-cocci-") as root:
+        for name in present(step, names):
+            path = Path(root) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(step.tree.path / name, path)
+        return [line.replace(f"{root}/", "") for line in run(Path(root), step.tree.path)]
 
 
 def _rules(step: Step) -> Sequence[str]:
@@ -134,13 +122,13 @@ def _sparse(step: Step) -> Sequence[str]:
 
 KERNEL = (
     Check("sparse", "sparse on the files of the patch: nothing new", sparse_kernel,
-          tools=_sparse, of="content", quick=False),
+          tools=_sparse, of="content", quick=False, place=PLAIN),
     Check("coccicheck", "the tree's coccicheck on the files of the patch: nothing new",
-          cocci_kernel, tools=_rules, of="content", quick=False),
+          cocci_kernel, tools=_rules, of="content", quick=False, place="copies"),
 )  # fmt: skip
 QEMU = (
     Check("sparse", "sparse on the files of the patch: nothing new", sparse_qemu,
-          tools=_sparse, of="content", quick=False),
+          tools=_sparse, of="content", quick=False, place="gcc"),
     Check("coccicheck", "the tree's semantic patches on the files of the patch: nothing new",
-          cocci_qemu, tools=_rules, of="content", quick=False),
+          cocci_qemu, tools=_rules, of="content", quick=False, place="copies"),
 )  # fmt: skip

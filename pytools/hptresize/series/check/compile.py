@@ -8,7 +8,6 @@ there before the patch.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from ... import config, qemubuild, toolchain
 from ...errors import BuildError
 from ...git import git
 from ...kbuild import FLAVOURS, PLAIN, Work
-from .model import Check, Step, new_findings, said_by
+from .model import Check, Step, said_by
 
 # Together: both byte orders, both page sizes, with radix and without, with memory
 # hotplug and without, and the linear mapping as debug_pagealloc and KFENCE have it.
@@ -55,21 +54,7 @@ def _mentioned(step: Step, pattern: str, top: Sequence[str]) -> bool:
     return said_by(words)[0] == 0
 
 
-def complaints(step: Step, compile_at: Callable[[Step], list[str]]) -> Sequence[str]:
-    """Return what a compiler or checker says with the patch and not without it.
-
-    :param compile_at: given the checked-out step, runs the tool and returns its lines.
-    """
-    with step.checked_out():
-        after = _complaints(compile_at(step), step)
-    if not after:
-        return ()
-    with step.checked_out(step.parent):
-        before = _complaints(compile_at(step), step)
-    return new_findings(before, after)
-
-
-def _complaints(lines: Sequence[str], step: Step) -> list[str]:
+def complaints(lines: Sequence[str], step: Step) -> list[str]:
     """Pick warnings and errors, with paths relative to the tree."""
     picked = (line.replace(f"{step.tree.path}/", "") for line in lines if _COMPLAINT.search(line))
     # A header's complaint comes once for each file that includes it.
@@ -92,12 +77,11 @@ def _kernel(flavour: str) -> Check:
         if not names:
             return None
 
-        def compile_at(step: Step) -> list[str]:
-            work = kernel_work(step, flavour)
-            objects = work.compiled(name for name in names if (step.tree.path / name).is_file())
-            return _made(lambda: work.objects(objects, "W=1")) if objects else []
-
-        return complaints(step, compile_at)
+        work = kernel_work(step, flavour)
+        objects = work.compiled(present(step, names))
+        if not objects:
+            return []
+        return complaints(_made(lambda: work.objects(objects, "W=1")), step)
 
     def tools(step: Step) -> Sequence[str]:
         fragment = config.kernel_fragment().read_text()
@@ -105,8 +89,13 @@ def _kernel(flavour: str) -> Check:
 
     return Check(
         f"build {flavour}", f"objects of the patch and users of its headers, W=1, {flavour}",
-        build, tools=tools, group="build", of="content", quick=False,
+        build, tools=tools, group="build", of="content", quick=False, place=flavour,
     )  # fmt: skip
+
+
+def present(step: Step, names: Sequence[str]) -> list[str]:
+    """Return those of a patch's files that the tree has as it is checked out."""
+    return [name for name in names if (step.tree.path / name).is_file()]
 
 
 def _made(make: Callable[[], list[str]]) -> list[str]:
@@ -120,14 +109,12 @@ def _made(make: Callable[[], list[str]]) -> list[str]:
 def _qemu(compiler: str) -> Check:
     def build(step: Step) -> Sequence[str] | None:
         names = affected(step)
-        if not names:
-            return None
-        return complaints(step, functools.partial(_qemu_at, names=names, compiler=compiler))
+        return complaints(_qemu_at(step, names, compiler), step) if names else None
 
     return Check(
         f"build {compiler}", f"objects of the patch and users of its headers, {compiler}", build,
         tools=lambda step: [toolchain.version(compiler), *qemubuild.CONFIGURE],
-        group="build", of="content", quick=False,
+        group="build", of="content", quick=False, place=compiler,
     )  # fmt: skip
 
 
@@ -154,7 +141,7 @@ def qemu_objects(build_dir: Path, tree: Path, names: Sequence[str]) -> dict[str,
     return found
 
 
-def _qemu_at(step: Step, *, names: Sequence[str], compiler: str) -> list[str]:
+def _qemu_at(step: Step, names: Sequence[str], compiler: str) -> list[str]:
     build_dir, env, _ = qemu_work(step, compiler)
     objects = qemu_objects(build_dir, step.tree.path, names)
     for name in objects:

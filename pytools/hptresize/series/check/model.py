@@ -97,10 +97,10 @@ class Step:
         raise HptResizeError(f"{self.tree.title} has no {' or '.join(names)}")
 
     @contextlib.contextmanager
-    def checked_out(self, commit: str | None = None) -> Iterator[Path]:
-        """Hold the tree with this patch applied (or another commit) while the block runs."""
+    def checked_out(self) -> Iterator[Path]:
+        """Hold the tree with this patch applied while the block runs."""
         with self.tree.lock():
-            self.tree.switch(commit or self.commit)
+            self.tree.switch(self.commit)
             yield self.tree.path
 
     @contextlib.contextmanager
@@ -122,7 +122,10 @@ class Step:
 
 
 Asks = Callable[[Step], Sequence[str] | None]
-"""Look at a patch; return what is wrong, one line each, or None if it has nothing to look at."""
+"""Look at a patch; return what is wrong, one line each, or None if it has nothing to look at.
+
+Of a check with a place: return all that a tool says of the tree as it is checked out.
+"""
 
 
 def _nothing(step: Step) -> Sequence[str]:
@@ -141,6 +144,9 @@ class Check:
     :ivar of: what the answer depends on besides: the patch and its message, or only the
         content of the tree with and without it.
     :ivar quick: takes no more than a few seconds and needs nothing built.
+    :ivar place: the build directory where it runs a tool on the tree as it is checked out:
+        with the patch and, if the tool said something, without; what is new counts. Checks
+        of different places run at the same time.
     """
 
     name: str
@@ -150,6 +156,7 @@ class Check:
     group: str = ""
     of: Literal["patch", "content"] = "patch"
     quick: bool = True
+    place: str = ""
 
     @property
     def family(self) -> str:

@@ -16,6 +16,7 @@ from ...sources import BASE, Tree
 from ..files import Patch, Series
 from ..worktree import Home
 from .model import Check, Result, Step
+from .together import ask_together
 
 APPLIES = Check("applies", "git am, on the patches before it", lambda step: ())
 
@@ -58,16 +59,21 @@ def check_series(
     report = Report(
         home, tree.title, series.patches, (APPLIES, *checks), results
     )
-    # What is quick goes patch by patch: the tree is switched less often.
-    quick = [check for check in checks if check.quick]
+    alone = [check for check in checks if not check.quick and not check.place]
+    places = [check for check in checks if check.place]
+    # What is quick, and what shares the tree, goes patch by patch: it is switched less often.
     with ui.step(f"{home.words} on {tree.title}: read {len(steps)} patches") as shown:
         for count, step in enumerate(steps, 1):
-            for check in quick:
-                shown.update(count, len(steps), f"{check.name} {step.patch.path.name}")
-                results[check.name, step.number - 1] = ask(check, step)
-    for check in checks:
-        if check.quick:
-            continue
+            for check in checks:
+                if check.quick and not check.place:
+                    shown.update(count, len(steps), f"{check.name} {step.patch.path.name}")
+                    results[check.name, step.number - 1] = ask(check, step)
+    if places:
+        with ui.step(f"{home.words} on {tree.title}: compile and analyse") as shown:
+            for count, step in enumerate(steps, 1):
+                for name, found in ask_all(places, step, shown, (count, len(steps))).items():
+                    results[name, step.number - 1] = found
+    for check in alone:
         with ui.step(f"{home.words} on {tree.title}: {check.name}") as shown:
             for count, step in enumerate(steps, 1):
                 shown.update(count, len(steps), step.patch.path.name)
@@ -129,6 +135,38 @@ def ask(check: Check, step: Step) -> Result:
     except HptResizeError as err:
         return Result("?", (str(err),))
     return _accept(check, step, found)
+
+
+def ask_all(
+    checks: Sequence[Check], step: Step, shown: ui.Step, how_far: tuple[int, int]
+) -> dict[str, Result]:
+    """Ask checks that share the tree about a patch; what has an answer is not asked again.
+
+    :param how_far: this patch, of so many, for the step that is shown.
+    :returns: what each found, by its name.
+    """
+    cache = step.tree.cache
+    found: dict[str, Result] = {}
+    keys: dict[str, str] = {}
+    for check in checks:
+        try:
+            keys[check.name] = check.key(step)
+        except HptResizeError as err:
+            found[check.name] = Result("?", (str(err),))
+            continue
+        if (known := _recall(cache, keys[check.name])) is not None:
+            found[check.name] = known
+    left = [check for check in checks if check.name not in found]
+    if left:
+
+        def done(check: Check) -> None:
+            shown.update(*how_far, f"{check.name} {step.patch.path.name}")
+
+        for name, result in ask_together(left, step, done).items():
+            found[name] = result
+            if result.state != "?":
+                _remember(cache, keys[name], result)
+    return {check.name: _accept(check, step, found[check.name]) for check in checks}
 
 
 def _accept(check: Check, step: Step, found: Result) -> Result:

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Ask several checks about one patch at the same time: each has a build directory, all one tree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ... import proc
+from ...errors import HptResizeError
+from .model import Check, Result, Step, new_findings
+
+Done = Callable[[Check], None]
+
+
+def ask_together(checks: Sequence[Check], step: Step, done: Done) -> dict[str, Result]:
+    """Ask checks that have a place, with the patch and where that is needed without it.
+
+    :param done: told of each check that has seen the tree, from threads.
+    :returns: what each found, by its name.
+    """
+    with step.tree.lock():
+        step.tree.switch(step.commit)
+        found = _in_threads(checks, step, done)
+        doubtful = [check for check in checks if found[check.name].state == "FAIL"]
+        if not doubtful:
+            return found
+        step.tree.switch(step.parent)
+        before = _in_threads(doubtful, step, done)
+    for check in doubtful:
+        found[check.name] = _compared(before[check.name], found[check.name])
+    return found
+
+
+def _compared(before: Result, after: Result) -> Result:
+    """Return what of a check's findings the patch has brought."""
+    if before.state == "?":
+        return before
+    new = tuple(new_findings(before.findings, after.findings))
+    return Result("FAIL" if new else "ok", new, before.seconds + after.seconds)
+
+
+def _in_threads(checks: Sequence[Check], step: Step, done: Done) -> dict[str, Result]:
+    """Ask about the tree as it is checked out; in one place one check after the other."""
+    places: dict[str, list[Check]] = {}
+    for check in checks:
+        places.setdefault(check.place, []).append(check)
+    found: dict[str, Result] = {}
+
+    def work(these: Sequence[Check]) -> None:
+        for check in these:
+            found[check.name] = _ask(check, step)
+            done(check)
+
+    # What has most to do begins first.
+    ordered = sorted(places.values(), key=len, reverse=True)
+    pool = ThreadPoolExecutor(max(1, step.builder.jobs))
+    try:
+        for one in [pool.submit(work, these) for these in ordered]:
+            one.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        proc.end_all()
+        raise
+    finally:
+        pool.shutdown()
+    return found
+
+
+def _ask(check: Check, step: Step) -> Result:
+    begin = time.monotonic()
+    try:
+        said = check.asks(step)
+    except HptResizeError as err:
+        return Result("?", (str(err),))
+    seconds = time.monotonic() - begin
+    if said is None:
+        return Result("-", (), seconds)
+    return Result("FAIL" if said else "ok", tuple(said), seconds)
