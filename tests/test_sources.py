@@ -13,7 +13,7 @@ import small_tree
 from hptresize import git as gitcmd
 from hptresize import series, sources
 from hptresize.cache import Cache
-from hptresize.errors import FetchError, PatchError, TreeError, UsageError
+from hptresize.errors import BaselineError, FetchError, PatchError, TreeError, UsageError
 from hptresize.git import git
 
 
@@ -146,10 +146,10 @@ def test_specs_of_debian() -> None:
     assert (got.place, got.rev) == ("trixie", "1:10.0.2+ds-1")
 
 
-def _series(tree: sources.Tree, where: Path, text: str) -> Path:
-    """Write a series of one patch that appends to init/main.c of the stock tree."""
+def _series(tree: sources.Tree, where: Path, text: str, name: str = "init/main.c") -> Path:
+    """Write a series of one patch that appends to a file of the stock tree, or makes it."""
     git(tree.path, "checkout", "--quiet", "--detach", "refs/tags/stock")
-    with (tree.path / "init/main.c").open("a") as out:
+    with (tree.path / name).open("a") as out:
         out.write(text)
     tip = gitcmd.commit_all(tree.path, "main: more")
     where.mkdir()
@@ -169,6 +169,26 @@ def test_variants(cache: Cache, kernel: Path, tmp_path: Path) -> None:
         tree.checkout("stock", patches)
         assert (tree.path / "init/main.c").read_text() == "init/main.c\n"
         assert (tree.path / "Kbuild").stat().st_mtime_ns == untouched
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("init/main.c", r"0001-main-more\.patch does not apply: the tree has it already"),
+        ("init/more.c", r"Linux 6\.12\.7 has the series already: init/more\.c is a file of it"),
+    ],
+)
+def test_a_tree_that_has_the_series_already(
+    cache: Cache, kernel: Path, tmp_path: Path, name: str, said: str
+) -> None:
+    tree = sources.resolve(cache, "kernel", str(kernel))
+    patches = _series(tree, tmp_path / "patches", "more\n", name)
+    with (kernel / name).open("a") as out:
+        out.write("more\n")
+    tree = sources.resolve(cache, "kernel", str(kernel))
+    with tree.lock(), pytest.raises((PatchError, BaselineError), match=said):
+        tree.checkout("series", patches)
+    assert (tree.path / name).read_text().endswith("more\n")
 
 
 def test_a_series_that_does_not_fit_can_be_mended(

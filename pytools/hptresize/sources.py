@@ -27,7 +27,7 @@ from . import series as seriesmod
 from .apt import AptRoot
 from .baseline import Kind, detect, strip_tree, tree_version
 from .cache import GIGA, Cache, digest
-from .errors import FetchError, TreeError, UsageError
+from .errors import BaselineError, FetchError, TreeError, UsageError
 from .git import git
 from .series import Series
 
@@ -189,7 +189,7 @@ class Tree:
         if (made := self.known(variant, patches)) is not None:
             return made
         if variant == "baseline":
-            return self._make_baseline()
+            return self._make_baseline(patches)
         base = self.commit(BASE[variant], patches)
         series = load_series(variant, patches).for_version(self.version)
         count = len(series.patches)
@@ -239,8 +239,15 @@ class Tree:
     def _series_tag(base: str, series: Series) -> str:
         return f"refs/tags/series-{digest(base, series.digest)[:16]}"
 
-    def _make_baseline(self) -> str:
+    def _make_baseline(self, patches: Path | Series) -> str:
         self.switch("refs/tags/stock")
+        ours = patches if isinstance(patches, Series) else seriesmod.load(patches)
+        for name in (name for patch in ours.patches for name in patch.creates):
+            if (self.path / name).exists():
+                raise BaselineError(
+                    f"{self.title} has the series already: {name} is a file of it",
+                    hint="give the tree without it; `--variant stock` builds this one as it is",
+                )
         with ui.step(f"take the merged feature out of {self.title}"):
             try:
                 strip_tree(self.path, self.kind)

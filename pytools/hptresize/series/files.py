@@ -26,12 +26,16 @@ COVER_TEXT = "cover.txt"
 
 @dataclasses.dataclass(frozen=True)
 class Patch:
-    """One patch file."""
+    """One patch file.
+
+    :ivar files: paths that it touches; :ivar creates: those that are new.
+    """
 
     path: Path
     subject: str
     author: str
     files: tuple[str, ...]
+    creates: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +81,8 @@ def read_patch(path: Path) -> Patch:
     if not files:
         raise PatchError(f"{path} changes no file")
     plain = re.sub(r"^\[[^\]]*\]\s*", "", " ".join(subject.split()))
-    return Patch(path, plain, str(message["From"]), tuple(dict.fromkeys(files)))
+    creates = re.findall(r"^diff --git a/\S+ b/(\S+)\nnew file mode", text, re.MULTILINE)
+    return Patch(path, plain, str(message["From"]), tuple(dict.fromkeys(files)), tuple(creates))
 
 
 def load(directory: Path) -> Series:
