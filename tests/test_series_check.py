@@ -312,13 +312,19 @@ def test_objects_of_a_configuration(home: Home, tree: sources.Tree, tmp_path: Pa
         "obj-y += main.o both.o\nboth-y := one.o\nboth-$(CONFIG_A) += two.o\n"
         "obj-$(CONFIG_B) += three.o\nifdef CONFIG_A\nobj-y += four.o\nendif\n"
     )
+    (tree.path / "arch/powerpc/Kbuild").write_text("obj-y += on/\nobj-$(CONFIG_B) += off/\n")
+    for name in ("arch/powerpc/on", "arch/powerpc/off", "tools/on"):
+        (tree.path / name).mkdir(parents=True)
+        (tree.path / name / "Makefile").write_text("obj-y += six.o\n")
     build_dir = tmp_path / "build"
     (build_dir / "include/config").mkdir(parents=True)
     (build_dir / "include/config/auto.conf").write_text("CONFIG_A=y\n")
     work = kbuild.Work(tree.cache, tree, kbuild.FLAVOURS[kbuild.PLAIN], build_dir, 1)
     names = [f"init/{name}.c" for name in ("main", "one", "two", "three", "four", "five")]
-    got = work.compiled([*names, "nowhere/six.c"])
-    assert got == ["init/main.o", "init/one.o", "init/two.o", "init/four.o"]
+    names += [f"{name}/six.c" for name in ("nowhere", "tools/on")]
+    names += [f"arch/powerpc/{name}/six.c" for name in ("on", "off")]
+    mine = [f"init/{name}.o" for name in ("main", "one", "two", "four")]
+    assert work.compiled(names) == ["arch/powerpc/on/six.o", *mine]
 
 
 def test_which_tests_belong_to_a_patch(home: Home, tree: sources.Tree, commit: Commit) -> None:

@@ -180,17 +180,18 @@ def build_kernel(
     return KernelBuild(done, build_dir, tree.path, variant)
 
 
-# Prints what a directory's Makefile makes in a configuration, by what Kbuild makes of it.
+# Prints what a directory's Makefile makes in a configuration, by what Kbuild makes of it:
+# objects, and directories with a slash.
 _LIST_OBJECTS = """
 include include/config/auto.conf
 srctree := $(SRC)
 src := $(SRC)/$(D)
 obj := $(D)
-include $(src)/Makefile
+include $(firstword $(wildcard $(src)/Kbuild) $(src)/Makefile)
 parts = $(foreach one,$(1),$(or $($(one:.o=-y)),$($(one:.o=-objs)),$(one)))
 .PHONY: print
 print:
-\t@echo $(addprefix $(D)/,$(filter %.o,$(call parts,$(obj-y) $(obj-m))))
+\t@echo $(addprefix $(D)/,$(filter %.o,$(call parts,$(obj-y) $(obj-m))) $(filter %/,$(obj-y)))
 """
 
 
@@ -258,19 +259,41 @@ class Work:
         # A file, as make forgets its own copy of what comes by standard input.
         makefile = self.build_dir / ".hptresize-objects"
         makefile.write_text(_LIST_OBJECTS)
-        found: list[str] = []
-        for directory in sorted({str(Path(name).parent) for name in wanted}):
-            if not (self.tree.path / directory / "Makefile").is_file():
-                continue
-            said = proc.output(
-                [
-                    "make", "-s", "-rR", "-f", makefile, "-C", self.build_dir, "print",
-                    f"SRC={self.tree.path}", f"D={directory}", "SRCARCH=powerpc", "BITS=64",
-                ],
-                what=f"read {directory}/Makefile", env=self.env, error=BuildError,
-            )  # fmt: skip
-            found += [name for name in said.decode().split() if name in wanted]
-        return found
+        made: dict[Path, list[str]] = {}
+
+        def listed(directory: Path) -> list[str]:
+            if directory not in made:
+                made[directory] = self._listed(directory, makefile)
+            return made[directory]
+
+        def reached(directory: Path) -> bool:
+            if directory.parts[0] == "tools":
+                return False
+            # Of the upper two levels all of ours is there in each configuration.
+            return len(directory.parts) <= 2 or (
+                reached(directory.parent) and f"{directory}/" in listed(directory.parent)
+            )
+
+        return [
+            name
+            for directory in sorted({Path(name).parent for name in wanted})
+            if reached(directory)
+            for name in listed(directory)
+            if name in wanted
+        ]
+
+    def _listed(self, directory: Path, makefile: Path) -> list[str]:
+        """Return what a directory's Makefile makes; nothing if it has none."""
+        if not any((self.tree.path / directory / one).is_file() for one in ("Kbuild", "Makefile")):
+            return []
+        said = proc.output(
+            [
+                "make", "-s", "-rR", "-f", makefile, "-C", self.build_dir, "print",
+                f"SRC={self.tree.path}", f"D={directory}", "SRCARCH=powerpc", "BITS=64",
+            ],
+            what=f"read the Makefile in {directory}", env=self.env, error=BuildError,
+        )  # fmt: skip
+        return said.decode().split()
 
     def objects(self, objects: Sequence[str], *variables: str) -> list[str]:
         """Make objects anew; return all lines that were printed.

@@ -67,7 +67,7 @@ def cocci_kernel(step: Step) -> Sequence[str] | None:
             ["bash", tree / "scripts/coccicheck"], cwd=tree,
             env={
                 "MODE": "report", "KBUILD_EXTMOD": str(copies), "srctree": str(tree), "J": "1",
-                "VERBOSE": "0", "abs_objtree": str(tree),
+                "VERBOSE": "0", "abs_objtree": str(tree), "TMPDIR": str(copies.parent),
             },
         )  # fmt: skip
         return [line for line in lines if _PLACE.match(line)]
@@ -86,7 +86,8 @@ def cocci_qemu(step: Step) -> Sequence[str] | None:
                 [
                     spatch, "--very-quiet", "--macro-file", tree / "scripts/cocci-macro-file.h",
                     "--sp-file", script, "--dir", copies,
-                ]
+                ],
+                env={"TMPDIR": str(copies.parent)},
             )  # fmt: skip
             found += [
                 f"{script.name}: {line}"
@@ -103,12 +104,15 @@ def _on_copies(step: Step, run: Callable[[Path, Path], list[str]]) -> list[str] 
     names = step.names(".c")
     if not names:
         return None
-    with tempfile.TemporaryDirectory(prefix="hptresize-cocci-") as root:
+    # spatch leaves files where temporary ones go.
+    with tempfile.TemporaryDirectory(prefix="hptresize-cocci-") as scratch:
+        root = Path(scratch) / "copies"
+        root.mkdir()
         for name in present(step, names):
-            path = Path(root) / name
+            path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(step.tree.path / name, path)
-        return [line.replace(f"{root}/", "") for line in run(Path(root), step.tree.path)]
+        return [line.replace(f"{root}/", "") for line in run(root, step.tree.path)]
 
 
 def _rules(step: Step) -> Sequence[str]:
