@@ -46,6 +46,8 @@ ERRORS = [
     "PUBLISH_LATE",
     "REHASH REHASH_FREEZE_LATE",
     "FREE_AT_ONCE",
+    "TRUST_A_BIT VCPUS=2 WALKS=1 RESIZES=1",
+    "REHASH TRUST_A_BIT VCPUS=2 WALKS=1 RESIZES=1",
 ]
 
 
@@ -91,4 +93,5 @@ def test_every_error_is_tried() -> None:
     """The comment in the model and the list here agree."""
     head = MODEL.read_text().split("#ifndef", 1)[0]
     named = set(re.findall(r"-D([A-Z_]+)", head.split("Errors on purpose", 1)[1]))
-    assert named == {define for defines in ERRORS for define in defines.split()}
+    tried = {define for defines in ERRORS for define in defines.split()}
+    assert named == {define for define in tried if "=" not in define}

@@ -152,6 +152,12 @@ BY_THREADS = [
                "    if (first) {\n        spapr_hpt_mirror_repeat(first, hpt, ptex);"),),
     ),
     Mutation(
+        "a bit that another vCPU has not finished setting counts",
+        MIRROR, "    qatomic_set(&current->mmu.in_copy, true);\n", "",
+        also=(("qatomic_set(&current->mmu.in_copy, current->frozen);",
+               "qatomic_set(&current->mmu.in_copy, false);"),),
+    ),
+    Mutation(
         "the copier starts before the mirror can be seen",
         MIRROR, "    trace_spapr_hpt_mirror_start(",
         "    qemu_thread_create(&mirror->copier, NULL, mirror_copy_thread, mirror, 0);\n"

@@ -201,6 +201,7 @@ typedef struct ppc_hash_pte64 {
 typedef struct PPCHash64Hpt {
     ppc_hash_pte64_t *hptes;
     hwaddr mask;
+    bool in_copy;
 } PPCHash64Hpt;
 
 typedef struct CPUPPCState {

@@ -106,6 +106,16 @@ static int search(const Page *page, const SpaprHpt *hpt, uint64_t *r)
     return -1;
 }
 
+/* ppc_hash64_must_set(), for all bits that an access needs */
+static bool must_set(const SpaprHpt *hpt, uint64_t r, uint64_t bits)
+{
+    if ((r & bits) != bits) {
+        return true;
+    }
+    smp_mb();
+    return qatomic_read(&hpt->mmu.in_copy);
+}
+
 static void access_page(int vcpu, unsigned i, uint64_t bits)
 {
     const Page *page = &pages[i];
@@ -118,13 +128,14 @@ static void access_page(int vcpu, unsigned i, uint64_t bits)
     for (;;) {
         hpt = qatomic_rcu_read(&shim_machine.hpt);
         slot = search(page, hpt, &r);
-        if (slot < 0 || (r & bits) == bits) {
+        if (slot < 0) {
             break;
         }
         if (!any(8)) {
             sched_yield();
         }
-        if (spapr_hpt_set_rc(hpt, group_of(page, hpt) * SLOTS + slot, r, bits)) {
+        if (!must_set(hpt, r, bits) ||
+            spapr_hpt_set_rc(hpt, group_of(page, hpt) * SLOTS + slot, r, bits)) {
             had = qatomic_read(claim);
             had = (had ^ r) & ~RC ? 0 : had & RC;
             qatomic_store_release(claim, (r & ~RC) | bits | had);

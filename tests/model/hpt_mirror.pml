@@ -47,6 +47,7 @@
  *   -DNEVER_FREEZE
  *   -DPUBLISH_LATE       the copier runs before the mirror can be seen
  *   -DREHASH_FREEZE_LATE with -DREHASH: frozen after the entries were carried
+ *   -DTRUST_A_BIT        a vCPU goes on where another one has set the bit
  *   -DFREE_AT_ONCE       the mirror is freed without waiting for readers
  * -DREHASH models the other implementation, which copies in the commit.
  */
@@ -75,6 +76,7 @@ typedef Table {
     byte gen[ENTRIES];
     bit r[ENTRIES];
     bool frozen;
+    bool in_copy;
     byte mirror;        /* of this table: the number of the table that follows */
     bool retired;       /* nobody can find it any more */
     bool freed;
@@ -124,6 +126,15 @@ byte claimed[ENTRIES];
         table[m].gen[e] = tmp_gen;                                      \
         table[m].r[e] = tmp_r                                           \
     }
+
+/* The access goes on: from now on the bit has to be there */
+#define PROMISE(ok, e, gen)                                             \
+    if                                                                  \
+    :: ok ->                                                            \
+        claimed[e] = gen;                                               \
+        assert(table[current].gen[e] != gen || table[current].r[e])     \
+    :: else                                                             \
+    fi
 
 /* What the guest stored is in the current table, and bits that are promised */
 inline check_current(i)
@@ -189,7 +200,7 @@ end:
 proctype Vcpu()
 {
     byte hpt, e, gen, m, tmp_gen, tries;
-    bit tmp_r;
+    bit tmp_r, had;
     bool ok;
 
     do
@@ -203,9 +214,30 @@ proctype Vcpu()
         do
         :: !ok ->
             hpt = current;
-            d_step { assert(!table[hpt].freed); gen = table[hpt].gen[e] };
+            d_step {
+                assert(!table[hpt].freed);
+                gen = table[hpt].gen[e];
+                had = table[hpt].r[e]
+            };
             if
             :: gen == 0 -> break        /* a fault, for the guest to handle */
+            :: else
+            fi;
+            /* ppc_hash64_must_set(); mb: the bit before the flag */
+            if
+            :: had ->
+                atomic {
+#ifdef TRUST_A_BIT
+                    ok = true;
+#else
+                    ok = !table[hpt].in_copy;
+#endif
+                    PROMISE(ok, e, gen)
+                };
+                if
+                :: ok -> goto again
+                :: else
+                fi
             :: else
             fi;
 #ifdef LOOK_FIRST
@@ -244,19 +276,14 @@ proctype Vcpu()
             /* rmb: the mirror before the frozen bit */
             atomic {
                 ok = !table[hpt].frozen;
-                if
-                :: ok ->
-                    claimed[e] = gen;
-                    assert(table[current].gen[e] != gen || table[current].r[e])
-                :: else
-                fi
+                PROMISE(ok, e, gen)
             };
 again:      skip
         :: ok -> break
         od;
         atomic {
             readers--; tries++;
-            hpt = 0; gen = 0; m = 0; tmp_gen = 0; tmp_r = 0; e = 0
+            hpt = 0; gen = 0; m = 0; tmp_gen = 0; tmp_r = 0; had = 0; e = 0
         }
     :: else -> break
     od
@@ -304,6 +331,7 @@ inline mirror_start()
     start_copier ! current, next;
     table[current].mirror = next
 #else
+    table[current].in_copy = true;
     table[current].mirror = next;
     /* mb: the mirror before what is read for it */
     start_copier ! current, next
@@ -318,6 +346,7 @@ inline mirror_stop()
     !copying;           /* qemu_thread_join() */
 #endif
     table[current].mirror = NONE;
+    table[current].in_copy = table[current].frozen;
     /* mb: the pointer before the locks */
 #ifndef STOP_TAKES_NO_LOCK
     i = 0;
@@ -342,6 +371,7 @@ inline commit()
 #ifdef REHASH
 #ifndef REHASH_FREEZE_LATE
     table[current].frozen = true;
+    table[current].in_copy = true;
 #endif
     /* mb: frozen before what is carried over */
     i = 0;
