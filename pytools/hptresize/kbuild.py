@@ -14,7 +14,7 @@ from .cache import Cache, digest
 from .errors import BuildError
 from .git import git
 from .image.initramfs import COMPILERS, Endian
-from .series import Series
+from .series import Series, read_rules
 from .sources import Tree, Variant
 
 # Goes up when an artifact that is in a cache already would not be made the same way again.
@@ -150,12 +150,9 @@ def build_kernel(
     what = f"{tree.title} {variant} {flavour}"
     build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
 
-    def wanted(first: str) -> str:
-        return "\n".join((first, *facts.lines, ""))
-
     def key(content: str) -> str:
         # A fragment of the tree's own is part of its content.
-        ours = wanted(facts.own or fragment.read_text())
+        ours = wanted(tree, facts, facts.own or fragment.read_text())
         made_of = digest(content, ours, flavour, toolchain.version(facts.gcc), RECIPE)
         return f"kernel-{made_of[:16]}"
 
@@ -167,7 +164,7 @@ def build_kernel(
         first = tree.path / facts.own if facts.own else fragment
         if not first.is_file():
             raise BuildError(f"{what}: there is no {facts.own} in this tree")
-        work.configure(wanted(first.read_text()))
+        work.configure(wanted(tree, facts, first.read_text()))
         work.compile(what, touched)
         shutil.copy2(build_dir / "vmlinux", into / "vmlinux")
         shutil.copy2(build_dir / ".config", into / "config")
@@ -178,6 +175,15 @@ def build_kernel(
 
     done = tree.artifact(variant, patches, key=key, make=make, what=f"kernel {what}")
     return KernelBuild(done, build_dir, tree.path, variant)
+
+
+def wanted(tree: Tree, flavour: Flavour, fragment: str) -> str:
+    """Return all settings for a kernel of a tree.
+
+    :param fragment: the text of the fragment that the flavour starts from.
+    """
+    needed = () if flavour.own else read_rules(config.kernel_patches()).settings(tree.version)
+    return "\n".join((fragment, *needed, *flavour.lines, ""))
 
 
 # Prints what a directory's Makefile makes in a configuration, by what Kbuild makes of it:

@@ -20,6 +20,11 @@
                                       # "\\n" before it for the begin of a line
     after = ["    firmware-assisted-dump"]  # or `before`; the first that is there exactly once
 
+    [[config]]                        # what our kernel configuration needs besides in some trees
+    lines = ["CONFIG_SLUB=y"]
+    versions = "<6.4"
+    reason = "tinyconfig has SLOB there"
+
     [[tests]]                         # what a tree with the patches up to this one passes
     since = "subject: of the patch"
     until = "subject: of another"     # and not from that one on; may be left out
@@ -119,6 +124,15 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings that the kernel configuration of some versions needs besides, and why."""
+
+    lines: tuple[str, ...]
+    versions: Versions
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Tests:
     """Tests that pass from a patch on, and until another one if that is named."""
 
@@ -160,6 +174,7 @@ class Rules:
     without: tuple[Without, ...] = ()
     renamed: tuple[Renamed, ...] = ()
     place: tuple[Place, ...] = ()
+    config: tuple[Config, ...] = ()
     tests: tuple[Tests, ...] = ()
     accepted: tuple[Accepted, ...] = ()
     message: Message = Message()
@@ -175,6 +190,12 @@ class Rules:
             if one.patch == subject and version and one.versions.hold(version):
                 return one.reason
         return None
+
+    def settings(self, version: str) -> tuple[str, ...]:
+        """Return the lines for the kernel configuration of a version, e.g. "6.1.187"."""
+        return tuple(
+            line for one in self.config if one.versions.hold(version) for line in one.lines
+        )
 
     def subjects(self) -> set[str]:
         """Return the subjects of all patches that the rules speak of."""
@@ -204,7 +225,7 @@ def _lines(data: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _rules(data: Mapping[str, Any]) -> Rules:
-    known = {"trees", "without", "renamed", "place", "tests", "accepted", "message"}
+    known = {"trees", "without", "renamed", "place", "config", "tests", "accepted", "message"}
     if unknown := sorted(data.keys() - known):
         raise ValueError(f"{unknown[0]!r} means nothing here")
     message = Message(**data.get("message", {}))
@@ -227,6 +248,10 @@ def _rules(data: Mapping[str, Any]) -> Rules:
         place=tuple(
             Place(**{**one, "after": _lines(one, "after"), "before": _lines(one, "before")})
             for one in data.get("place", ())
+        ),
+        config=tuple(
+            Config(tuple(one["lines"]), Versions(one["versions"]), one["reason"])
+            for one in data.get("config", ())
         ),
         tests=tuple(Tests(**{**one, "run": tuple(one["run"])}) for one in data.get("tests", ())),
         accepted=accepted,

@@ -17,7 +17,7 @@ from pathlib import Path
 from ... import config, qemubuild, toolchain
 from ...errors import BuildError
 from ...git import git
-from ...kbuild import FLAVOURS, PLAIN, Work
+from ...kbuild import FLAVOURS, PLAIN, Work, wanted
 from .model import Check, Step, said_by
 
 # Together: both byte orders, both page sizes, with radix and without, with memory
@@ -67,7 +67,7 @@ def kernel_work(step: Step, flavour: str) -> Work:
     tree, cache = step.tree, step.tree.cache
     build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
     work = Work(cache, tree, facts, build_dir, step.builder.jobs)
-    work.configure("\n".join((config.kernel_fragment().read_text(), *facts.lines, "")))
+    work.configure(wanted(tree, facts, config.kernel_fragment().read_text()))
     return work
 
 
@@ -84,8 +84,9 @@ def _kernel(flavour: str) -> Check:
         return complaints(_made(lambda: work.objects(objects, "W=1")), step)
 
     def tools(step: Step) -> Sequence[str]:
-        fragment = config.kernel_fragment().read_text()
-        return [toolchain.version(FLAVOURS[flavour].gcc), repr(FLAVOURS[flavour]), fragment]
+        facts = FLAVOURS[flavour]
+        settings = wanted(step.tree, facts, config.kernel_fragment().read_text())
+        return [toolchain.version(facts.gcc), facts.name, settings]
 
     return Check(
         f"build {flavour}", f"objects of the patch and users of its headers, W=1, {flavour}",

@@ -131,7 +131,7 @@ def ask(check: Check, step: Step) -> Result:
                 "-" if findings is None else "FAIL" if findings else "ok",
                 tuple(findings or ()), time.monotonic() - begin,
             )  # fmt: skip
-            _remember(cache, key, found)
+            _remember(cache, key, check, step, found)
     except HptResizeError as err:
         return Result("?", (str(err),))
     return _accept(check, step, found)
@@ -156,6 +156,7 @@ def ask_all(
             continue
         if (known := _recall(cache, keys[check.name])) is not None:
             found[check.name] = known
+    by_name = {check.name: check for check in checks}
     left = [check for check in checks if check.name not in found]
     if left:
 
@@ -164,9 +165,8 @@ def ask_all(
 
         for name, result in ask_together(left, step, done).items():
             found[name] = result
-            if result.state != "?":
-                _remember(cache, keys[name], result)
-    return {check.name: _accept(check, step, found[check.name]) for check in checks}
+            _remember(cache, keys[name], by_name[name], step, result)
+    return {name: _accept(check, step, found[name]) for name, check in by_name.items()}
 
 
 def _accept(check: Check, step: Step, found: Result) -> Result:
@@ -192,7 +192,9 @@ def _recall(cache: Cache, key: str) -> Result | None:
     return Result(state, tuple(str(one) for one in findings), cached=True)
 
 
-def _remember(cache: Cache, key: str, result: Result) -> None:
-    cache.set_note(
-        key, {"state": result.state, "findings": list(result.findings)}, "checks"
-    )
+def _remember(cache: Cache, key: str, check: Check, step: Step, result: Result) -> None:
+    """Keep an answer; not one that is to be mended, perhaps outside of what the key names."""
+    if _accept(check, step, result).state in ("ok", "-"):
+        cache.set_note(
+            key, {"state": result.state, "findings": list(result.findings)}, "checks"
+        )
