@@ -192,9 +192,18 @@ def test_a_place_that_is_not_there_changes_nothing(foreign: Path, directory: Pat
     assert "five" not in (foreign / "a.c").read_text()
 
 
+def test_what_a_configuration_needs_besides(directory: Path) -> None:
+    lines = '[[config]]\nlines = ["CONFIG_A=y"]\nversions = "<6.4"\nreason = "so be it"\n'
+    got = rule(directory, lines)
+    assert got.rules.settings("6.1.187") == ("CONFIG_A=y",)
+    assert got.rules.settings("6.4.0") == ()
+    assert got.digest == series.load(directory).digest
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ('[[config]]\nversions = ""\n', "'lines' is missing"),
         ("[[without]]\n", "'patch' is missing"),
         ("nonsense = 1\n", "'nonsense' means nothing here"),
         ("[[without\n", "series.toml"),
