@@ -184,6 +184,8 @@ def export_command(
 
 def _show(report: Report) -> None:
     console = Console()
+    # Rather lines that a narrow terminal wraps than cells with dots in them.
+    console.width = max(console.width, 25 + 7 * len(report.patches))
     console.print(reports.as_table(report))
     for line in reports.as_lines(report):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
