@@ -18,10 +18,22 @@ from hptresize.builds import Builder
 from hptresize.cache import Cache
 from hptresize.git import git
 from hptresize.machine.config import SYSTEM_FIRMWARE
+from hptresize.pytest_plugin import built
 
 KIND: Kind = "qemu"
+UNIT = "tests/unit/test-spapr-hpt-math"
 FUNCTIONAL = "tests/functional/test_ppc64_hpt_resize.py"
 PASSED = re.compile(r"^ok \d", re.MULTILINE)
+
+
+def test_unit() -> None:
+    """What `make check-unit` runs: built by the tree's own meson, with QEMU's own flags."""
+    done = subprocess.run(
+        [built("qemu-tests") / UNIT, "--tap"], capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(PASSED.findall(done.stdout)) == 5
 
 
 @pytest.fixture

@@ -82,6 +82,12 @@ class Builder:
         self.cache.set_note("last-qemu-sanitized", {"path": str(made.binary)})
         return made
 
+    def qemu_unit_tests(self) -> Path:
+        """Return the directory of the unit tests that the host series brings along."""
+        made = qemubuild.build_unit_tests(self.cache, self.tree("qemu"), "series", jobs=self.jobs)
+        self.cache.set_note("last-qemu-tests", {"path": str(made)})
+        return made
+
     def busybox(self) -> Path:
         """Return Debian's static busybox for the guest."""
         deb = AptRoot(self.cache, GUEST_SUITE, "ppc64el").fetch_deb("busybox-static")
@@ -216,6 +222,7 @@ class Builder:
         self.kernel("series", KUNIT)
         for flavour in TESTED_FLAVOURS:
             self.kernel(flavour=flavour)
+        self.qemu_unit_tests()
         self.sanitized_qemu()
         for endian in get_args(Endian):
             self.image(endian)

@@ -42,7 +42,8 @@ def last_build(kind: str, cache: Cache | None = None) -> Path | None:
     """Return where what was built last lies, None if there is none.
 
     :param kind: "kernel", "qemu" or "image"; with a variant behind it, such as
-        "kernel-baseline", the last one of that variant; "kernel-debian" is Debian's.
+        "kernel-baseline", the last one of that variant; "kernel-debian" is Debian's,
+        "qemu-tests" the directory of QEMU's unit tests.
     """
     known = (cache or Cache()).note(f"last-{kind}").get("path")
-    return Path(known) if isinstance(known, str) and Path(known).is_file() else None
+    return Path(known) if isinstance(known, str) and Path(known).exists() else None

@@ -82,17 +82,68 @@ def build_qemu(
         return f"qemu-{digest(content, *options, toolchain.version('gcc'), RECIPE)[:16]}"
 
     def make(into: Path, touched: set[str]) -> None:
-        _check_tools()
         log = cache.logs / f"qemu-{build_dir.name}.log"
         log.unlink(missing_ok=True)
-        compiler, env = toolchain.compiler(cache, "gcc")
-        configure(tree, build_dir, compiler, env, log, sanitized=sanitized)
-        ninja: list[str | Path] = ["ninja", "-C", build_dir, f"-j{jobs or toolchain.jobs()}"]
-        _compile(what, [*ninja, "qemu-system-ppc64"], touched, env, log)
-        shutil.copy2(build_dir / "qemu-system-ppc64", into / "qemu-system-ppc64")
+        build = _BuildDir(cache, tree, build_dir, jobs, log)
+        build.make(what, ["qemu-system-ppc64"], touched, into, sanitized=sanitized)
 
     done = tree.artifact(variant, patches, key=key, make=make, what=what)
     return QemuBuild(done / "qemu-system-ppc64", build_dir, tree.path, variant)
+
+
+def build_unit_tests(
+    cache: Cache,
+    tree: Tree,
+    variant: Variant,
+    *,
+    patches: Path | Series | None = None,
+    jobs: int | None = None,
+) -> Path:
+    """Build (or take from the cache) the unit tests that a series brings along.
+
+    :returns: a directory with the programs, as tests/unit/test-*.
+    :raises BuildError: see :func:`build_qemu`.
+    """
+    patches = patches or config.qemu_patches()
+    what = f"unit tests of {tree.title} {variant}"
+    build_dir = cache.root / "build" / tree.key
+
+    def key(content: str) -> str:
+        return f"qemu-tests-{digest(content, *CONFIGURE, toolchain.version('gcc'), RECIPE)[:16]}"
+
+    def make(into: Path, touched: set[str]) -> None:
+        log = cache.logs / f"qemu-tests-{tree.key}.log"
+        log.unlink(missing_ok=True)
+        found = (re.fullmatch(r"(tests/unit/test-[\w-]+)\.c", name) for name in sorted(touched))
+        programs = [match[1] for match in found if match is not None]
+        _BuildDir(cache, tree, build_dir, jobs, log).make(what, programs, touched, into)
+
+    return tree.artifact(variant, patches, key=key, make=make, what=what)
+
+
+@dataclasses.dataclass(frozen=True)
+class _BuildDir:
+    """A build directory of a checked-out tree."""
+
+    cache: Cache
+    tree: Tree
+    path: Path
+    jobs: int | None
+    log: Path
+
+    def make(
+        self, what: str, programs: list[str], touched: set[str], into: Path,
+        *, sanitized: bool = False,
+    ) -> None:  # fmt: skip
+        """Compile programs, and copy them to the same places in another directory."""
+        _check_tools()
+        compiler, env = toolchain.compiler(self.cache, "gcc")
+        configure(self.tree, self.path, compiler, env, self.log, sanitized=sanitized)
+        ninja: list[str | Path] = ["ninja", "-C", self.path, f"-j{self.jobs or toolchain.jobs()}"]
+        _compile(what, [*ninja, *programs], touched, env, self.log)
+        for program in programs:
+            (into / program).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.path / program, into / program)
 
 
 def _check_tools() -> None:
