@@ -8,11 +8,12 @@ import os
 import shutil
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 from hptresize import elf
+from hptresize.baseline import Kind
 from hptresize.builds import Builder
 from hptresize.errors import UsageError
 from hptresize.image import Endian
@@ -195,10 +196,11 @@ class Parts:
         """
         self._check_given()
         wanted = [cell for cell in cells if not cell.skip]
-        # The series last: `hptresize path` names what was built last.
+        # The series last, on its own trees: `hptresize path` names what was built last.
         for cell in sorted(wanted, key=lambda one: one["kernel"] == "series"):
             self._kernel(cell)
-        for cell in sorted(wanted, key=lambda one: one["host"] != "mainline"):
+        ours = [(one["qemu"] == "built", one["host"] != "mainline") for one in wanted]
+        for _, cell in sorted(zip(ours, wanted, strict=True), key=lambda one: one[0]):
             self._qemu(cell)
         return [self._task(cell, limits) for cell in wanted]
 
@@ -227,20 +229,30 @@ class Parts:
             host_initrd=self.builder.kvmhv_image() if emulated else None,
         )
 
+    def _builder(self, kind: Kind, value: str) -> Builder:
+        """Return who builds a kernel or QEMU: from its own source, if the declaration has one."""
+        source = self.matrix.about(kind, value).get("source")
+        if source is None:
+            return self.builder
+        if kind == "kernel":
+            return replace(self.builder, kernel_source=source)
+        return replace(self.builder, qemu_source=source)
+
     def _kernel(self, cell: Cell) -> tuple[Path, Path | None]:
         own = self.given.get("kernel")
         if own is not None and (cell["kernel"], flavour_of(cell)) == ("series", PLAIN):
             beside = own.with_name("config")
             return own, beside if beside.is_file() else None
         build, flavour = self.matrix.about("kernel", cell["kernel"])["build"], flavour_of(cell)
-        key = ("kernel", build, flavour)
+        key = ("kernel", cell["kernel"], flavour)
         if key not in self._found:
             if build == "debian":
                 vmlinux = self.builder.debian_kernel()
                 config = vmlinux.with_name(vmlinux.name.replace("vmlinux", "config", 1))
                 self._found[key] = vmlinux, config if config.is_file() else None
             else:
-                made = self.builder.kernel(cast(Variant, build), flavour)
+                builder = self._builder("kernel", cell["kernel"])
+                made = builder.kernel(cast(Variant, build), flavour)
                 self._found[key] = made.vmlinux, made.config
         return self._found[key]
 
@@ -258,15 +270,16 @@ class Parts:
         if cell["host"] == KVMHV:
             program = None  # Debian's is in the image of the host, which ours emulates
         own = self.given.get("mainline" if cell["host"] == "mainline" else "qemu")
-        if own is not None and not program:
+        builder = self._builder("qemu", cell["qemu"])
+        if own is not None and not program and builder is self.builder:
             return own
         build = self.matrix.about("host", cell["host"])["build"]
-        key = ("qemu", program or build)
+        key = ("qemu", program or build, cell["qemu"])
         if key not in self._found:
             if program:
                 self._found[key] = installed(program), None
             else:
-                self._found[key] = self.builder.qemu(cast(Variant, build)).binary, None
+                self._found[key] = builder.qemu(cast(Variant, build)).binary, None
         return self._found[key][0]
 
 
