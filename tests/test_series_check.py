@@ -254,6 +254,11 @@ def test_a_second_version_tells_what_changed(
     gitcmd.commit_all(project, "the series", new=("-A",))
     assert run(home, "edit") == 0
     where = Path(capfd.readouterr().out.splitlines()[-1])
+    other = git(where, "log", "-1", "--format=%B").replace("A Person", "Another Person", 1)
+    git(where, "commit", "--quiet", "--amend", "-m", other)
+    out = project / "same"
+    assert run(home, "export", "--version", "2", "--since", "HEAD", "--out", str(out)) == 0
+    assert ": changed" not in (out / "v2-0000-cover-letter.patch").read_text()
     (where / "init/main.c").write_text("most\n")
     git(where, "commit", "--quiet", "--all", "--amend", "--no-edit")
     out = project / "outgoing"
@@ -336,6 +341,23 @@ def test_which_tests_belong_to_a_patch(home: Home, tree: sources.Tree, commit: C
         '[[tests]]\nsince = "main: Say most"\nrun = ["c"]\n'
     )
     assert [passed_by(step) for step in steps_of(home, tree)] == [["a", "b"], ["b", "c"]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("kernel", "linuxppc-dev@lists.ozlabs.org"), ("qemu", "qemu-ppc@nongnu.org")],
+)
+def test_recipients_by_the_real_tree(kind: Kind, name: str) -> None:
+    """What get_maintainer.pl is given is what it takes, in each tree."""
+    cache = Cache()
+    if not (cache.root / "notes" / f"last-{kind}.json").exists():
+        pytest.skip("needs the trees: `make test` makes them")
+    home, tree = Home(kind), Builder(cache).tree(kind)
+    with tree.lock():
+        tip = tree.commit("series", home.patches)
+        base = tree.commit("baseline", home.patches)
+    people, lists = texts.recipients_of(tree, tip, base)
+    assert people and name in lists
 
 
 @pytest.mark.parametrize("kind", ["kernel", "qemu"])

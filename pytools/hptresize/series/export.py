@@ -154,8 +154,17 @@ def _changes(tree: Tree, old: tuple[str, str], new: tuple[str, str], version: in
         f"{old[0]}..{old[1]}", f"{new[0]}..{new[1]}",
     )  # fmt: skip
     lines = [f"\nChanges since v{version - 1}\n{'=' * 16}\n"]
-    for found in re.finditer(r"^ *[-\d]+: +\S+ ([!<>=]) +([-\d]+): +\S+ (.*)$", said, re.M):
-        if found[1] in _WHAT:
-            number = "" if found[2] == "-" else f"{found[2]} "
-            lines.append(f" - {number}{found[3]}: {_WHAT[found[1]]}")
+    pairs = re.finditer(r"^ *[-\d]+: +(\S+) ([!<>=]) +([-\d]+): +(\S+) (.*)$", said, re.M)
+    for before, sign, place, after, subject in (one.groups() for one in pairs):
+        if sign == "=" or (sign == "!" and _gist(tree, before) == _gist(tree, after)):
+            continue
+        lines.append(f" - {'' if place == '-' else f'{place} '}{subject}: {_WHAT[sign]}")
     return "\n".join((*lines, ""))
+
+
+def _gist(tree: Tree, commit: str) -> tuple[str, str]:
+    """Return what a reader would call a patch: its diff, and its message without the tags."""
+    text = git(tree.path, "log", "-1", "--format=%B", commit)
+    tags = re.compile(r"^[A-Z][\w-]*-by: .*\n?", re.MULTILINE)
+    diff = git(tree.path, "diff-tree", "--no-commit-id", "-p", commit)
+    return re.sub(r"(?m)^(index|@@) .*", r"\1", diff), tags.sub("", f"{text}\n").strip()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ... import git as gitcmd
 from ... import toolchain
+from ...errors import HptResizeError
 from ...git import git
 from ...sources import Tree
 from .model import Check, Step, in_tree, new_findings, said_by
@@ -166,18 +167,25 @@ _ASK = ("--no-git", "--no-git-fallback", "--no-rolestats", "--roles")
 
 
 def recipients_of(tree: Tree, tip: str, base: str) -> tuple[list[str], list[str]]:
-    """Return the people and the lists that get_maintainer.pl names for all of a series."""
+    """Return the people and the lists that get_maintainer.pl names for all of a series.
+
+    :raises HptResizeError: it fails, or names nobody.
+    """
     diff = git(tree.path, "diff", "--no-renames", base, tip)
     apart = tree.apart()
-    with apart.lock():
+    with apart.lock(), tempfile.NamedTemporaryFile("w", suffix=".patch") as file:
         apart.switch(tip)
+        file.write(f"{diff}\n")
+        file.flush()
         script = apart.path / "scripts/get_maintainer.pl"
-        _, lines = said_by(
-            [*_interpreter(script), *_ASK, "-"], cwd=apart.path, data=f"{diff}\n".encode(),
-            env=SYSTEM_PATH,
-        )  # fmt: skip
+        status, lines = said_by(
+            [*_interpreter(script), *_ASK, file.name], cwd=apart.path, env=SYSTEM_PATH
+        )
     people = [one.rpartition(" (")[0] for one in lines if " list" not in one and "(" in one]
-    return people, [one.partition(" ")[0] for one in lines if " list" in one]
+    lists = [one.partition(" ")[0] for one in lines if " list" in one]
+    if status or not people or not lists:
+        raise HptResizeError(f"{script} names no people or no list: {' '.join(lines)[:200]}")
+    return people, lists
 
 
 def maintained(step: Step) -> Sequence[str]:
