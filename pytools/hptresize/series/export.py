@@ -159,7 +159,7 @@ def _changes(tree: Tree, old: tuple[str, str], new: tuple[str, str], version: in
         if sign == "=" or (sign == "!" and _gist(tree, before) == _gist(tree, after)):
             continue
         lines.append(f" - {'' if place == '-' else f'{place} '}{subject}: {_WHAT[sign]}")
-    return "\n".join((*lines, ""))
+    return "\n".join((*lines, *([" - none but tags"] if len(lines) == 1 else []), ""))
 
 
 def _gist(tree: Tree, commit: str) -> tuple[str, str]:

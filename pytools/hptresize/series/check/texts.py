@@ -181,7 +181,8 @@ def recipients_of(tree: Tree, tip: str, base: str) -> tuple[list[str], list[str]
         status, lines = said_by(
             [*_interpreter(script), *_ASK, file.name], cwd=apart.path, env=SYSTEM_PATH
         )
-    people = [one.rpartition(" (")[0] for one in lines if " list" not in one and "(" in one]
+    # A role may have parentheses of its own: "... (supporter:LINUX FOR POWERPC (64-BIT))".
+    people = [one.partition(" (")[0] for one in lines if " list" not in one and "(" in one]
     lists = [one.partition(" ")[0] for one in lines if " list" in one]
     if status or not people or not lists:
         raise HptResizeError(f"{script} names no people or no list: {' '.join(lines)[:200]}")
