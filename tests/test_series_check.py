@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from hptresize.series.check import compile as compile_
 from hptresize.series.check import texts
 from hptresize.series.check.all import checks_of
 from hptresize.series.check.boot import passed_by
-from hptresize.series.check.model import Check, Step, new_findings
+from hptresize.series.check.model import Check, Step, new_findings, said_by
 from hptresize.series.check.report import as_lines
 from hptresize.series.check.run import Report, check_series
 from hptresize.series.worktree import Home
@@ -310,6 +313,20 @@ def test_a_warning_counts_where_it_is_new(
     for name in ("one", "two"):
         said = [report.results[name, place].findings for place in range(2)]
         assert said == [("init/main.c:1:1: warning: old",), ("init/main.c:1:1: warning: added",)]
+
+
+def test_an_interrupt_ends_what_runs(home: Home, tree: sources.Tree, commit: Commit) -> None:
+    """Ctrl-C reaches programs that other threads wait for."""
+    commit(GOOD, init__main_c="more\n")
+
+    def slow(step: Step) -> Sequence[str]:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return said_by(["sleep", "100"])[1]
+
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        asked(home, tree, Check("slow", "", slow, place="here"))
+    assert time.monotonic() - begin < 50
 
 
 def test_objects_of_a_configuration(home: Home, tree: sources.Tree, tmp_path: Path) -> None:
