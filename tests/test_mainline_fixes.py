@@ -72,7 +72,7 @@ OURS = (
     *(name for name in TESTS if "move_bolted" in name),
 )
 
-Conformance = Callable[[str, tuple[str, ...]], dict[str, Outcome]]
+Conformance = Callable[[Path, tuple[str, ...]], dict[str, Outcome]]
 
 
 def on_fixes(boot: Boot, **changes: object) -> Machine:
@@ -104,9 +104,9 @@ def test_no_patch_is_signed_by_a_machine(directory: Path) -> None:
 def run(payload: Path) -> Conformance:
     """Run tests of the payload on a QEMU."""
 
-    def of(qemu: str, names: tuple[str, ...]) -> dict[str, Outcome]:
+    def of(qemu: Path, names: tuple[str, ...]) -> dict[str, Outcome]:
         tests = [TESTS[name] for name in TESTS if name in names]
-        found = conformance.run(Subject(built(qemu)), payload=payload, tests=tests)
+        found = conformance.run(Subject(qemu), payload=payload, tests=tests)
         return {one.name: one for one in found}
 
     return of
@@ -115,13 +115,21 @@ def run(payload: Path) -> Conformance:
 @pytest.mark.boot
 def test_stock_qemu_fails(run: Conformance) -> None:
     names = tuple(n for fixed in QEMU_FIXES.values() for n in fixed if n not in RACES)
-    for one in run("qemu-stock", names).values():
+    for one in run(built("qemu-stock"), names).values():
         assert one.status == "fail", f"{one.name} passes on stock QEMU"
 
 
 @pytest.mark.boot
 def test_corrected_qemu_passes_all(run: Conformance) -> None:
-    found = run("qemu-fixes", tuple(name for name in TESTS if name not in OURS))
+    found = run(built("qemu-fixes"), tuple(name for name in TESTS if name not in OURS))
+    assert [one for one in found.values() if one.status != "pass"] == []
+
+
+@pytest.mark.boot
+@pytest.mark.parametrize("number", [number for number, names in QEMU_FIXES.items() if names])
+def test_what_a_patch_mends(run: Conformance, hpt_qemu: Path, number: int) -> None:
+    """On the QEMU under test, whichever it is; `series check` gives one for each patch."""
+    found = run(hpt_qemu, QEMU_FIXES[number])
     assert [one for one in found.values() if one.status != "pass"] == []
 
 
