@@ -315,6 +315,15 @@ def test_a_warning_counts_where_it_is_new(
         assert said == [("init/main.c:1:1: warning: old",), ("init/main.c:1:1: warning: added",)]
 
 
+def test_what_cannot_be_compiled_is_never_excused(
+    home: Home, tree: sources.Tree, commit: Commit
+) -> None:
+    commit(GOOD, init__main_c="old\n")
+    commit("main: Say most\n\nWhy.", init__main_c="added\nold\n")
+    report = asked(home, tree, Check("broken", "", lambda step: ["error: no way"], place="one"))
+    assert found(report, "broken") == ["error: no way", "error: no way"]
+
+
 def test_an_interrupt_ends_what_runs(home: Home, tree: sources.Tree, commit: Commit) -> None:
     """Ctrl-C reaches programs that other threads wait for."""
     commit(GOOD, init__main_c="more\n")

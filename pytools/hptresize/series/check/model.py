@@ -24,6 +24,9 @@ from ..worktree import Home
 
 State = Literal["ok", "FAIL", "-", "?"]
 
+# How the line begins that says that a tool could not do its work at all.
+FAILED = "error: "
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:

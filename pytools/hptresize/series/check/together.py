@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ... import proc
 from ...errors import HptResizeError
-from .model import Check, Result, Step, new_findings
+from .model import FAILED, Check, Result, Step, new_findings
 
 Done = Callable[[Check], None]
 
@@ -34,10 +34,15 @@ def ask_together(checks: Sequence[Check], step: Step, done: Done) -> dict[str, R
 
 
 def _compared(before: Result, after: Result) -> Result:
-    """Return what of a check's findings the patch has brought."""
+    """Return what of a check's findings the patch has brought.
+
+    That nothing could be compiled is no better where the patch before is to blame.
+    """
     if before.state == "?":
         return before
-    new = tuple(new_findings(before.findings, after.findings))
+    failed = [line for line in after.findings if line.startswith(FAILED)]
+    fresh = new_findings(before.findings, after.findings)
+    new = tuple(dict.fromkeys((*failed, *fresh)))
     return Result("FAIL" if new else "ok", new, before.seconds + after.seconds)
 
 
