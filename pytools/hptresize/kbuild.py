@@ -152,7 +152,7 @@ def build_kernel(
 
     def key(content: str) -> str:
         # A fragment of the tree's own is part of its content.
-        ours = wanted(tree, facts, facts.own or fragment.read_text())
+        ours = settings(tree, facts, facts.own or fragment.read_text())
         made_of = digest(content, ours, flavour, toolchain.version(facts.gcc), RECIPE)
         return f"kernel-{made_of[:16]}"
 
@@ -164,7 +164,7 @@ def build_kernel(
         first = tree.path / facts.own if facts.own else fragment
         if not first.is_file():
             raise BuildError(f"{what}: there is no {facts.own} in this tree")
-        work.configure(wanted(tree, facts, first.read_text()))
+        work.configure(settings(tree, facts, first.read_text()))
         work.compile(what, touched)
         shutil.copy2(build_dir / "vmlinux", into / "vmlinux")
         shutil.copy2(build_dir / ".config", into / "config")
@@ -177,7 +177,7 @@ def build_kernel(
     return KernelBuild(done, build_dir, tree.path, variant)
 
 
-def wanted(tree: Tree, flavour: Flavour, fragment: str) -> str:
+def settings(tree: Tree, flavour: Flavour, fragment: str) -> str:
     """Return all settings for a kernel of a tree.
 
     :param fragment: the text of the fragment that the flavour starts from.

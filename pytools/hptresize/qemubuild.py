@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from . import config, proc, toolchain, ui
@@ -19,6 +20,7 @@ from .sources import Tree, Variant
 # Goes up when an artifact that is in a cache already would not be made the same way again.
 RECIPE = "1"
 
+PROGRAM = "qemu-system-ppc64"
 CONFIGURE = (
     "--target-list=ppc64-softmmu",
     "--without-default-features",
@@ -73,22 +75,13 @@ def build_qemu(
     :raises BuildError: configure or the compiler failed, or the compiler warned
         about a file that the series touches.
     """
-    patches = patches or config.qemu_patches()
     what = f"{tree.title} {variant}" + (" with sanitizers" if sanitized else "")
     build_dir = cache.root / "build" / (tree.key + ("-sanitized" if sanitized else ""))
-    options = CONFIGURE + ((*SANITIZED, DEVICES) if sanitized else ())
-
-    def key(content: str) -> str:
-        return f"qemu-{digest(content, *options, toolchain.version('gcc'), RECIPE)[:16]}"
-
-    def make(into: Path, touched: set[str]) -> None:
-        log = cache.logs / f"qemu-{build_dir.name}.log"
-        log.unlink(missing_ok=True)
-        build = _BuildDir(cache, tree, build_dir, jobs, log)
-        build.make(what, ["qemu-system-ppc64"], touched, into, sanitized=sanitized)
-
-    done = tree.artifact(variant, patches, key=key, make=make, what=what)
-    return QemuBuild(done / "qemu-system-ppc64", build_dir, tree.path, variant)
+    done = _artifact(
+        tree, variant, patches, build_dir, name="qemu", what=what,
+        programs=lambda touched: [PROGRAM], jobs=jobs, sanitized=sanitized,
+    )  # fmt: skip
+    return QemuBuild(done / PROGRAM, build_dir, tree.path, variant)
 
 
 def build_unit_tests(
@@ -104,46 +97,50 @@ def build_unit_tests(
     :returns: a directory with the programs, as tests/unit/test-*.
     :raises BuildError: see :func:`build_qemu`.
     """
-    patches = patches or config.qemu_patches()
+
+    def programs(touched: set[str]) -> list[str]:
+        found = (re.fullmatch(r"(tests/unit/test-[\w-]+)\.c", name) for name in sorted(touched))
+        return [match[1] for match in found if match is not None]
+
     what = f"unit tests of {tree.title} {variant}"
     build_dir = cache.root / "build" / tree.key
+    return _artifact(
+        tree, variant, patches, build_dir, name="qemu-tests", what=what, programs=programs,
+        jobs=jobs,
+    )  # fmt: skip
+
+
+def _artifact(
+    tree: Tree, variant: Variant, patches: Path | Series | None, build_dir: Path, *, name: str,
+    what: str, programs: Callable[[set[str]], list[str]], jobs: int | None,
+    sanitized: bool = False,
+) -> Path:  # fmt: skip
+    """Return a directory with programs of QEMU's build, in the places they have there.
+
+    :param name: of the artifact and its log.
+    :param programs: which, given the files that the series touches.
+    """
+    cache = tree.cache
+    options = CONFIGURE + ((*SANITIZED, DEVICES) if sanitized else ())
 
     def key(content: str) -> str:
-        return f"qemu-tests-{digest(content, *CONFIGURE, toolchain.version('gcc'), RECIPE)[:16]}"
+        return f"{name}-{digest(content, *options, toolchain.version('gcc'), RECIPE)[:16]}"
 
     def make(into: Path, touched: set[str]) -> None:
-        log = cache.logs / f"qemu-tests-{tree.key}.log"
-        log.unlink(missing_ok=True)
-        found = (re.fullmatch(r"(tests/unit/test-[\w-]+)\.c", name) for name in sorted(touched))
-        programs = [match[1] for match in found if match is not None]
-        _BuildDir(cache, tree, build_dir, jobs, log).make(what, programs, touched, into)
-
-    return tree.artifact(variant, patches, key=key, make=make, what=what)
-
-
-@dataclasses.dataclass(frozen=True)
-class _BuildDir:
-    """A build directory of a checked-out tree."""
-
-    cache: Cache
-    tree: Tree
-    path: Path
-    jobs: int | None
-    log: Path
-
-    def make(
-        self, what: str, programs: list[str], touched: set[str], into: Path,
-        *, sanitized: bool = False,
-    ) -> None:  # fmt: skip
-        """Compile programs, and copy them to the same places in another directory."""
         _check_tools()
-        compiler, env = toolchain.compiler(self.cache, "gcc")
-        configure(self.tree, self.path, compiler, env, self.log, sanitized=sanitized)
-        ninja: list[str | Path] = ["ninja", "-C", self.path, f"-j{self.jobs or toolchain.jobs()}"]
-        _compile(what, [*ninja, *programs], touched, env, self.log)
-        for program in programs:
+        log = cache.logs / f"{name}-{build_dir.name}.log"
+        log.unlink(missing_ok=True)
+        compiler, env = toolchain.compiler(cache, "gcc")
+        configure(tree, build_dir, compiler, env, log, sanitized=sanitized)
+        chosen = programs(touched)
+        ninja: list[str | Path] = ["ninja", "-C", build_dir, f"-j{jobs or toolchain.jobs()}"]
+        _compile(what, [*ninja, *chosen], touched, env, log)
+        for program in chosen:
             (into / program).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self.path / program, into / program)
+            shutil.copy2(build_dir / program, into / program)
+
+    patches = patches or config.qemu_patches()
+    return tree.artifact(variant, patches, key=key, make=make, what=what)
 
 
 def _check_tools() -> None:

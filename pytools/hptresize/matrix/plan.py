@@ -199,8 +199,8 @@ class Parts:
         # The series last, on its own trees: `hptresize path` names what was built last.
         for cell in sorted(wanted, key=lambda one: one["kernel"] == "series"):
             self._kernel(cell)
-        ours = [(one["qemu"] == "built", one["host"] != "mainline") for one in wanted]
-        for _, cell in sorted(zip(ours, wanted, strict=True), key=lambda one: one[0]):
+        hosts = sorted(wanted, key=lambda one: one["host"] != "mainline")
+        for cell in sorted(hosts, key=lambda one: one["qemu"] == "built"):
             self._qemu(cell)
         return [self._task(cell, limits) for cell in wanted]
 

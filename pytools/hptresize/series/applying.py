@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .. import git as gitcmd
 from .. import proc
-from ..errors import PatchError
+from ..errors import PatchError, TreeError
 from ..git import git
 from .files import Patch, Series
 from .rules import Place
@@ -56,19 +56,18 @@ def _apply_one(repo: Path, series: Series, patch: Patch, version: str, scratch: 
     if fitted != text:
         said = _am(repo, fitted, scratch)
     if said is not None:
-        if _is_there(repo, fitted, scratch):
+        if _is_there(repo, fitted):
             raise PatchError(f"{patch.path} does not apply: the tree has it already")
         raise _refused(patch, said)
 
 
-def _is_there(repo: Path, text: str, scratch: Path) -> bool:
+def _is_there(repo: Path, text: str) -> bool:
     """Say whether a patch could be taken back."""
-    file = scratch / "0001.patch"
-    file.write_text(text, errors="surrogateescape")
-    words = gitcmd.command(repo, "apply", "--check", "--reverse", file)
-    with tempfile.TemporaryFile() as out, proc.started(words, stdout=out, stderr=out) as child:
-        pass
-    return not child.returncode
+    try:
+        git(repo, "apply", "--check", "--reverse", "-", data=text.encode(errors="surrogateescape"))
+    except TreeError:
+        return False
+    return True
 
 
 def _am(repo: Path, text: str, scratch: Path) -> str | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ... import toolchain
 from ...cache import digest
 from ...kbuild import PLAIN
-from .compile import complaints, kernel_work, present, qemu_objects, qemu_work
+from .compile import complaints, kernel_objects, present, qemu_objects, qemu_work
 from .model import Check, Step, said_by
 
 
@@ -24,8 +24,7 @@ def sparse_kernel(step: Step) -> Sequence[str] | None:
     if not names:
         return None
     toolchain.require("sparse")
-    work = kernel_work(step, PLAIN)
-    objects = work.compiled(present(step, names))
+    work, objects = kernel_objects(step, PLAIN, names)
     if not objects:
         return []
     return complaints(work.objects(objects, "C=2", "CHECK=sparse"), step)
@@ -37,7 +36,7 @@ def sparse_qemu(step: Step) -> Sequence[str] | None:
     if not names:
         return None
     cgcc = toolchain.require("cgcc")
-    build_dir, env, _ = qemu_work(step, "gcc")
+    build_dir, env = qemu_work(step, "gcc")
     commands = json.loads((build_dir / "compile_commands.json").read_text())
     objects = qemu_objects(build_dir, step.tree.path, names)
     chosen = [one for one in commands if one["output"] in objects]

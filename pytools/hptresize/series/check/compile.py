@@ -17,8 +17,8 @@ from pathlib import Path
 from ... import config, qemubuild, toolchain
 from ...errors import BuildError
 from ...git import git
-from ...kbuild import FLAVOURS, PLAIN, Work, wanted
-from .model import Check, Step, said_by
+from ...kbuild import FLAVOURS, PLAIN, Work, settings
+from .model import FAILED, Check, Step, said_by
 
 # Together: both byte orders, both page sizes, with radix and without, with memory
 # hotplug and without, and the linear mapping as debug_pagealloc and KFENCE have it.
@@ -61,14 +61,14 @@ def complaints(lines: Sequence[str], step: Step) -> list[str]:
     return list(dict.fromkeys(re.sub(r"^(\.\./)+", "", line) for line in picked))
 
 
-def kernel_work(step: Step, flavour: str) -> Work:
-    """Return the configured build directory of a flavour, the tree being checked out."""
+def kernel_objects(step: Step, flavour: str, names: Sequence[str]) -> tuple[Work, list[str]]:
+    """Return the configured build directory of a flavour, and what it makes of some files."""
     facts = FLAVOURS[flavour]
     tree, cache = step.tree, step.tree.cache
     build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
     work = Work(cache, tree, facts, build_dir, step.builder.jobs)
-    work.configure(wanted(tree, facts, config.kernel_fragment().read_text()))
-    return work
+    work.configure(settings(tree, facts, config.kernel_fragment().read_text()))
+    return work, work.compiled(present(step, names))
 
 
 def _kernel(flavour: str) -> Check:
@@ -77,16 +77,15 @@ def _kernel(flavour: str) -> Check:
         if not names:
             return None
 
-        work = kernel_work(step, flavour)
-        objects = work.compiled(present(step, names))
+        work, objects = kernel_objects(step, flavour, names)
         if not objects:
             return []
         return complaints(_made(lambda: work.objects(objects, "W=1")), step)
 
     def tools(step: Step) -> Sequence[str]:
         facts = FLAVOURS[flavour]
-        settings = wanted(step.tree, facts, config.kernel_fragment().read_text())
-        return [toolchain.version(facts.gcc), facts.name, settings]
+        lines = settings(step.tree, facts, config.kernel_fragment().read_text())
+        return [toolchain.version(facts.gcc), facts.name, lines]
 
     return Check(
         f"build {flavour}", f"objects of the patch and users of its headers, W=1, {flavour}",
@@ -104,7 +103,7 @@ def _made(make: Callable[[], list[str]]) -> list[str]:
     try:
         return make()
     except BuildError as err:
-        return [f"error: {err.what}"]
+        return [f"{FAILED}{err.what}"]
 
 
 def _qemu(compiler: str) -> Check:
@@ -119,8 +118,8 @@ def _qemu(compiler: str) -> Check:
     )  # fmt: skip
 
 
-def qemu_work(step: Step, compiler: str) -> tuple[Path, dict[str, str], Path]:
-    """Return a configured build directory, the environment for ninja, and the log."""
+def qemu_work(step: Step, compiler: str) -> tuple[Path, dict[str, str]]:
+    """Return a configured build directory, and the environment for ninja."""
     tree, cache = step.tree, step.tree.cache
     build_dir = cache.root / "build" / f"{tree.key}-{compiler}"
     log = cache.logs / f"{build_dir.name}.log"
@@ -128,7 +127,7 @@ def qemu_work(step: Step, compiler: str) -> tuple[Path, dict[str, str], Path]:
     qemubuild.configure(tree, build_dir, command, env, log)
     # Whatever the patch changed of the build's description is read now.
     said_by(["ninja", "-C", build_dir, "build.ninja"], env=env)
-    return build_dir, env, log
+    return build_dir, env
 
 
 def qemu_objects(build_dir: Path, tree: Path, names: Sequence[str]) -> dict[str, str]:
@@ -143,7 +142,7 @@ def qemu_objects(build_dir: Path, tree: Path, names: Sequence[str]) -> dict[str,
 
 
 def _qemu_at(step: Step, names: Sequence[str], compiler: str) -> list[str]:
-    build_dir, env, _ = qemu_work(step, compiler)
+    build_dir, env = qemu_work(step, compiler)
     objects = qemu_objects(build_dir, step.tree.path, names)
     for name in objects:
         (build_dir / name).unlink(missing_ok=True)
@@ -152,7 +151,7 @@ def _qemu_at(step: Step, names: Sequence[str], compiler: str) -> list[str]:
     words = ["ninja", "-C", str(build_dir), f"-j{step.builder.jobs}", "-k0", *objects]
     status, lines = said_by(words, env=env)
     if status and not any(_COMPLAINT.search(line) for line in lines):
-        lines.append(f"error: ninja failed: {' '.join(lines[-1:])}")
+        lines.append(f"{FAILED}ninja failed: {' '.join(lines[-1:])}")
     return lines
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import re
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -165,6 +166,16 @@ class Check:
     def family(self) -> str:
         """The group, which is the name where it stands alone."""
         return self.group or self.name
+
+    def answer(self, step: Step) -> Result:
+        """Ask now; that it cannot be asked is an answer as well."""
+        begin = time.monotonic()
+        try:
+            said = self.asks(step)
+        except HptResizeError as err:
+            return Result("?", (str(err),))
+        state: State = "-" if said is None else "FAIL" if said else "ok"
+        return Result(state, tuple(said or ()), time.monotonic() - begin)
 
     def key(self, step: Step) -> str:
         """Name the result by all that it depends on."""

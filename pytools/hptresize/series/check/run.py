@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ... import ui
 from ...builds import Builder
@@ -120,53 +119,50 @@ def _steps(
 
 def ask(check: Check, step: Step) -> Result:
     """Ask a check about a patch, or take its earlier answer from the cache."""
-    cache = step.tree.cache
-    try:
-        key = check.key(step)
-        found = _recall(cache, key)
-        if found is None:
-            begin = time.monotonic()
-            findings = check.asks(step)
-            found = Result(
-                "-" if findings is None else "FAIL" if findings else "ok",
-                tuple(findings or ()), time.monotonic() - begin,
-            )  # fmt: skip
-            _remember(cache, key, check, step, found)
-    except HptResizeError as err:
-        return Result("?", (str(err),))
-    return _accept(check, step, found)
+    return _answers([check], step, lambda left: {check.name: check.answer(step)})[check.name]
 
 
 def ask_all(
     checks: Sequence[Check], step: Step, shown: ui.Step, how_far: tuple[int, int]
 ) -> dict[str, Result]:
-    """Ask checks that share the tree about a patch; what has an answer is not asked again.
+    """Ask checks that share the tree about a patch, or take their earlier answers.
 
     :param how_far: this patch, of so many, for the step that is shown.
     :returns: what each found, by its name.
     """
+
+    def done(check: Check) -> None:
+        shown.update(*how_far, f"{check.name} {step.patch.path.name}")
+
+    return _answers(checks, step, lambda left: ask_together(left, step, done))
+
+
+def _answers(
+    checks: Sequence[Check], step: Step, really: Callable[[list[Check]], dict[str, Result]]
+) -> dict[str, Result]:
+    """Return what checks found of a patch, by their names.
+
+    :param really: asks those whose answers are not in the cache; they are kept there.
+    """
     cache = step.tree.cache
     found: dict[str, Result] = {}
-    keys: dict[str, str] = {}
+    left: dict[str, Check] = {}  # by the key of the answer
     for check in checks:
         try:
-            keys[check.name] = check.key(step)
+            key = check.key(step)
         except HptResizeError as err:
             found[check.name] = Result("?", (str(err),))
             continue
-        if (known := _recall(cache, keys[check.name])) is not None:
+        known = _recall(cache, key)
+        if known is None:
+            left[key] = check
+        else:
             found[check.name] = known
-    by_name = {check.name: check for check in checks}
-    left = [check for check in checks if check.name not in found]
     if left:
-
-        def done(check: Check) -> None:
-            shown.update(*how_far, f"{check.name} {step.patch.path.name}")
-
-        for name, result in ask_together(left, step, done).items():
-            found[name] = result
-            _remember(cache, keys[name], by_name[name], step, result)
-    return {name: _accept(check, step, found[name]) for name, check in by_name.items()}
+        found |= really(list(left.values()))
+        for key, check in left.items():
+            _remember(cache, key, check, step, found[check.name])
+    return {check.name: _accept(check, step, found[check.name]) for check in checks}
 
 
 def _accept(check: Check, step: Step, found: Result) -> Result:

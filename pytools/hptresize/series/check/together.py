@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from ... import proc
-from ...errors import HptResizeError
 from .model import FAILED, Check, Result, Step, new_findings
 
 Done = Callable[[Check], None]
@@ -55,31 +53,17 @@ def _in_threads(checks: Sequence[Check], step: Step, done: Done) -> dict[str, Re
 
     def work(these: Sequence[Check]) -> None:
         for check in these:
-            found[check.name] = _ask(check, step)
+            found[check.name] = check.answer(step)
             done(check)
 
     # What has most to do begins first.
     ordered = sorted(places.values(), key=len, reverse=True)
-    pool = ThreadPoolExecutor(max(1, step.builder.jobs))
-    try:
-        for one in [pool.submit(work, these) for these in ordered]:
-            one.result()
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        proc.end_all()
-        raise
-    finally:
-        pool.shutdown()
+    with ThreadPoolExecutor(max(1, step.builder.jobs)) as pool:
+        try:
+            for one in [pool.submit(work, these) for these in ordered]:
+                one.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            proc.end_all()
+            raise
     return found
-
-
-def _ask(check: Check, step: Step) -> Result:
-    begin = time.monotonic()
-    try:
-        said = check.asks(step)
-    except HptResizeError as err:
-        return Result("?", (str(err),))
-    seconds = time.monotonic() - begin
-    if said is None:
-        return Result("-", (), seconds)
-    return Result("FAIL" if said else "ok", tuple(said), seconds)
