@@ -79,8 +79,8 @@ def test_there_and_back(guest: BareGuest) -> None:
 
 @pytest.mark.parametrize("flags", [2, 3, 4, 1 << 31, 1 << 32, 1 << 63, (1 << 64) - 1])
 def test_undefined_flags(guest: BareGuest, flags: int) -> None:
-    for number in (PREPARE, COMMIT):
-        assert call(guest, number, flags, LARGEST) is Result.H_PARAMETER
+    assert call(guest, PREPARE, flags, LARGEST) is Result.H_PARAMETER
+    assert call(guest, COMMIT, flags, LARGEST) is Result.H_CLOSED
 
 
 def test_the_one_defined_flag(guest: BareGuest) -> None:
@@ -88,7 +88,8 @@ def test_the_one_defined_flag(guest: BareGuest) -> None:
     assert call(guest, COMMIT, MOVE_BOLTED, LARGEST) is Result.H_SUCCESS
 
 
-@pytest.mark.parametrize("order", [1, 17, 47, 63, 64, 1 << 32, (1 << 32) + 24, (1 << 64) - 1])
+# An int32: (1 << 64) - 1 is -1, and so is (1 << 32) - 1.
+@pytest.mark.parametrize("order", [1, 17, 47, 63, 64, 1 << 31, (1 << 32) - 1, (1 << 64) - 1])
 def test_orders_that_are_none(guest: BareGuest, order: int) -> None:
     assert call(guest, PREPARE, 0, order) is Result.H_PARAMETER
     assert call(guest, COMMIT, 0, order) is Result.H_CLOSED
@@ -122,12 +123,14 @@ def test_another_size_replaces_the_first(guest: BareGuest) -> None:
     assert call(guest, COMMIT, 0, 20) is Result.H_SUCCESS
 
 
-def test_a_refused_call_leaves_a_preparation_alone(guest: BareGuest) -> None:
+@pytest.mark.parametrize(("flags", "order"), [(0, 17), (0, 47), (8, LARGEST), (0, 30)])
+def test_a_refused_call_discards_a_preparation(guest: BareGuest, flags: int, order: int) -> None:
+    """LoPAR: what does not match the pending HPT discards it, and is judged then."""
     prepare(guest, LARGEST)
-    for order in (17, 47, 1 << 32):
-        assert call(guest, PREPARE, 0, order) is Result.H_PARAMETER
-    assert call(guest, PREPARE, 8, LARGEST) is Result.H_PARAMETER
-    assert call(guest, COMMIT, 0, LARGEST) is Result.H_SUCCESS
+    refused = Result.H_RESOURCE if order == 30 else Result.H_PARAMETER
+    assert call(guest, PREPARE, flags, order) is refused
+    assert call(guest, COMMIT, 0, LARGEST) is Result.H_CLOSED
+    assert resize(guest, LARGEST) is Result.H_SUCCESS
 
 
 def test_reset_forgets_a_preparation(start: Start) -> None:

@@ -20,7 +20,7 @@ POLL_US = 500
 """Pause between two PREPAREs: what our kernel's first pauses are."""
 
 
-# Freed memory goes when RCU says so: no event tells, so the size is polled.
+# A thread of QEMU's frees memory: no event tells when, so the size is polled.
 SETTLE_S, SETTLE_POLL_S = 2.0, 0.05
 SETTLED_POLLS = 6
 
