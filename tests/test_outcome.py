@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a run ended, told from recorded consoles."""
+"""Kernel bugs and the end of a guest, told from recorded consoles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hptresize.errors import ConsoleBug, GuestHung, GuestPanicked, QemuDied, QemuStartError
-from hptresize.machine import Console, Outcome, classify, find_bugs
+from hptresize.machine import Console, find_bugs
 from hptresize.machine.watch import Watch
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -73,36 +73,6 @@ def test_patterns(line: str, name: str) -> None:
 )
 def test_not_a_bug(line: str) -> None:
     assert find_bugs(line) == []
-
-
-@pytest.mark.parametrize(
-    ("log", "qemu_exit", "status", "powered_off", "outcome"),
-    [
-        ("boot-stock", 0, 0, True, Outcome.PASSED),
-        ("boot-stock", None, 0, False, Outcome.PASSED),
-        ("boot-stock", None, 1, False, Outcome.COMMAND_FAILED),
-        ("boot-stock", None, -9, False, Outcome.COMMAND_FAILED),
-        ("boot-stock", None, None, False, Outcome.HUNG),
-        ("boot-stock", -11, None, False, Outcome.QEMU_DIED),
-        ("boot-stock", -6, 0, True, Outcome.QEMU_DIED),
-        ("boot-stock", 0, None, False, Outcome.QEMU_DIED),
-        ("panic-sysrq", 0, None, False, Outcome.PANICKED),
-        ("panic-sysrq", None, None, False, Outcome.PANICKED),
-        ("panic-sysrq", None, 1, False, Outcome.PANICKED),
-    ],
-)
-def test_outcomes_are_told_apart(
-    log: str, qemu_exit: int | None, status: int | None, powered_off: bool, outcome: Outcome
-) -> None:
-    assert (
-        classify(recorded(log), qemu_exit=qemu_exit, command_status=status, powered_off=powered_off)
-        is outcome
-    )
-
-
-def test_a_warning_spoils_a_command_that_passed() -> None:
-    console = "WARNING: CPU: 1 PID: 42 at mm/slub.c:123 foo+0x1/0x2\n"
-    assert classify(console, command_status=0) is Outcome.KERNEL_BUG
 
 
 def test_console_check_names_the_line_and_shows_what_is_around() -> None:

@@ -6,7 +6,7 @@ from .bare import Answer, BareGuest
 from .config import MachineConfig
 from .console import Console
 from .machine import Machine, ResizeResult
-from .outcome import Outcome, classify, find_bugs
+from .outcome import Outcome, find_bugs
 from .process import interactive
 
 __all__ = [
@@ -20,7 +20,6 @@ __all__ = [
     "MachineConfig",
     "Outcome",
     "ResizeResult",
-    "classify",
     "find_bugs",
     "interactive",
 ]

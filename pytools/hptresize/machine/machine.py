@@ -155,7 +155,6 @@ class Machine:
             self.console.close()
 
     def _ask_to_power_off(self, qemu: Qemu, timeout: float) -> None:
-        self._watch.powering_off = True
         qemu.write_channel(self.agent.power_off_bytes())
         status = qemu.wait_ended(timeout)
         if status is None:

@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How a run ended, told from what was seen; pure functions over text and numbers.
-
-"Exit 1", "panicked", "hung" and "QEMU died" are different answers, and so are
-"it was all right but the kernel warned about itself".
-"""
+"""How a run fails, and the signs of kernel bugs on a console; pure functions over text."""
 
 from __future__ import annotations
 
@@ -13,9 +9,8 @@ from dataclasses import dataclass
 
 
 class Outcome(enum.Enum):
-    """What became of a command, or of the machine that was to run it."""
+    """In which way a command failed, or the machine that was to run it."""
 
-    PASSED = "passed"
     COMMAND_FAILED = "command failed"
     KERNEL_BUG = "kernel bug"
     PANICKED = "guest panicked"
@@ -119,36 +114,6 @@ def is_fatal(line: str) -> bool:
 def panic_is_whole(text: str) -> bool:
     """Whether the console holds the end of a panic's report."""
     return _END_OF_PANIC.search(text) is not None
-
-
-def classify(
-    console: str,
-    *,
-    qemu_exit: int | None = None,
-    command_status: int | None = None,
-    powered_off: bool = False,
-) -> Outcome:
-    """Tell how a run ended.
-
-    :param console: all that the guest printed.
-    :param qemu_exit: QEMU's exit status, minus the signal that ended it, or None
-        while it runs.
-    :param command_status: exit status of the command, None if it never ended.
-    :param powered_off: the guest was asked to power off, so QEMU was to end.
-    :returns: a panic explains a QEMU that ended and a command that did not, so it
-        comes first; a dead QEMU explains a command that did not end.
-    """
-    found = find_bugs(console)
-    command_ended = command_status is not None
-    if any(finding.pattern.fatal for finding in found):
-        return Outcome.PANICKED
-    if qemu_exit is not None and (qemu_exit != 0 or not (powered_off or command_ended)):
-        return Outcome.QEMU_DIED
-    if not (command_ended or powered_off):
-        return Outcome.HUNG
-    if command_status not in (0, None):
-        return Outcome.COMMAND_FAILED
-    return Outcome.KERNEL_BUG if found else Outcome.PASSED
 
 
 def tail(text: str, lines: int = 15) -> str:

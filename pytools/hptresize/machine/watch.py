@@ -35,7 +35,6 @@ class Watch:
         self.qemu_stderr: Callable[[], str] = str
         self.started = False
         self.events: list[dict[str, Any]] = []
-        self.powering_off = False
         self.log: Path | None = None
 
     @contextmanager
