@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import errno
+import queue
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hptresize import cache as cachemod
+from hptresize import ui
 from hptresize.cache import Cache, digest
 from hptresize.errors import NoSpace, UsageError
 
@@ -61,27 +64,32 @@ def test_what_a_killed_process_left_is_removed(cache: Cache) -> None:
     assert [path.name for path in (cache.root / "kind").iterdir()] == ["key"]
 
 
-def test_two_makers_make_one(cache: Cache) -> None:
-    began = threading.Event()
+def test_two_makers_make_one(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one waits for the lock, and the first goes on only when it has said so."""
+    told: queue.Queue[str] = queue.Queue()
     go_on = threading.Event()
-    made: list[str] = []
+    monkeypatch.setattr(ui, "say", told.put)
 
     def slow(into: Path) -> None:
-        began.set()
+        told.put("slow makes it")
         assert go_on.wait(10)
-        made.append("slow")
 
-    first = threading.Thread(target=cache.dir, args=("kind", "key", slow, "it"))
-    first.start()
-    assert began.wait(10)
-    second = threading.Thread(
-        target=cache.dir, args=("kind", "key", lambda into: made.append("second"), "it")
-    )
-    second.start()
-    go_on.set()
-    first.join(10)
-    second.join(10)
-    assert made == ["slow"]
+    def start(make: Callable[[Path], None]) -> threading.Thread:
+        maker = threading.Thread(target=cache.dir, args=("kind", "key", make, "it"))
+        maker.start()
+        return maker
+
+    first = start(slow)
+    assert told.get(timeout=10) == "slow makes it"
+    second = start(lambda into: told.put("second makes it"))
+    try:
+        assert told.get(timeout=10) == "waiting for another hptresize that works on kind-key"
+    finally:
+        go_on.set()
+        first.join(10)
+        second.join(10)
+    assert told.get(timeout=10) == "it: from the cache (kind/key)"
+    assert told.empty()
 
 
 def test_a_full_disk_is_one_line(cache: Cache) -> None:
