@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +109,26 @@ def test_what_was_awaited_comes_before_bad_news() -> None:
     watch = Watch()
     watch.panicked = True
     watch.wait(lambda: True, 1, "nothing")
+
+
+def test_events_are_forgotten_under_the_lock() -> None:
+    """The thread that reads QMP adds to the same list."""
+    watch = Watch()
+    lock = threading.RLock()
+    watch.changed = threading.Condition(lock)
+
+    class Events(list[dict[str, Any]]):
+        def clear(self) -> None:
+            taken: list[bool] = []
+            other = threading.Thread(target=lambda: taken.append(lock.acquire(blocking=False)))
+            other.start()
+            other.join(10)
+            assert taken == [False]
+            super().clear()
+
+    watch.events = Events([{"event": "MIGRATION"}])
+    watch.forget_events()
+    assert watch.events == []
 
 
 def test_console_text_split_inside_a_character_and_a_line() -> None:

@@ -250,7 +250,7 @@ class Machine:
         with tempfile.TemporaryDirectory(prefix="hptresize-") as name:
             uri = f"unix:{name}/migrate"
             target.qmp("migrate-incoming", uri=uri)
-            self._watch.events.clear()
+            self._watch.forget_events()
             self.qmp("migrate", uri=uri)
             if during is not None:
                 self.wait_event("MIGRATION", timeout, status="active")

@@ -44,6 +44,11 @@ class Watch:
             yield
             self.changed.notify_all()
 
+    def forget_events(self) -> None:
+        """Let only events count that come from now on."""
+        with self.changed:
+            self.events.clear()
+
     def wait(self, ready: Callable[[], bool], timeout: float, what: str) -> None:
         """Wait until ``ready()``.
 
