@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import apt
+from hptresize import apt, cli
 from hptresize.apt import AptRoot, Source, SourceVersion
 from hptresize.cache import Cache
 from hptresize.errors import FetchError, UsageError
@@ -92,13 +92,43 @@ def test_no_debian_at_all() -> None:
         apt.for_suite([Source("http://x.example", "nodistro", ("main",))], "bookworm", "trixie")
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=noble\n", "ID=ubuntu"),
+        ('ID="linuxmint"\nID_LIKE="ubuntu debian"\nVERSION_CODENAME=wilma\n', "ID=linuxmint"),
+        ("ID=raspbian\nID_LIKE=debian\nVERSION_CODENAME=bookworm\n", "ID=raspbian"),
+        ("ID=fedora\nVERSION_CODENAME=''\n", "ID=fedora"),
+        ("VERSION_CODENAME=bookworm\n", "ID=nothing"),
+        ("", "ID=nothing"),
+        ("'", "ID=nothing"),
+        ("ID=debian\n", "names no release"),
+    ],
+)
+def test_a_host_that_is_no_debian(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    text: str, said: str,
+) -> None:  # fmt: skip
+    """Its mirrors, a derivative's as well, do not serve Debian's suites: none is asked."""
+    release = tmp_path / "os-release"
+    release.write_text(text)
+    monkeypatch.setattr(apt, "OS_RELEASE", release)
+    monkeypatch.setattr(AptRoot, "_apt", lambda self, words, what: pytest.fail(f"asked: {what}"))
+    cache = tmp_path / "cache"
+    assert cli.main(["--cache", str(cache), "fetch"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"hptresize: error: {release}: ")
+    assert said in line
+    assert "--kernel-source" in line
+    assert list(cache.rglob("sources.list")) == []
+    with pytest.raises(FetchError, match=said):
+        apt.codename()
+
+
 def test_codename(tmp_path: Path) -> None:
     path = tmp_path / "os-release"
-    path.write_text('NAME="Debian"\nVERSION_CODENAME=bookworm\n')
+    path.write_text('NAME="Debian"\n# a comment\nVERSION_CODENAME="bookworm"\nID=debian\n')
     assert apt.codename(path) == "bookworm"
-    path.write_text('NAME="Other"\n')
-    with pytest.raises(FetchError, match="names no Debian release"):
-        apt.codename(path)
 
 
 SHOWSRC = """\

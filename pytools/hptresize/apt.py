@@ -113,22 +113,31 @@ def machine_sources(etc: Path = ETC_APT) -> list[Source]:
     return found
 
 
-def codename(os_release: Path = OS_RELEASE) -> str:
+def codename(os_release: Path | None = None) -> str:
     """Return the machine's Debian release name, e.g. bookworm.
 
-    :raises FetchError: this is not a Debian.
+    :raises FetchError: this is not a Debian. A derivative is none: its mirrors do not
+        serve Debian's suites.
     """
+    path = os_release or OS_RELEASE
     try:
-        text = os_release.read_text()
-    except OSError:
-        text = ""
-    match = re.search(r'^VERSION_CODENAME="?([a-z]+)"?$', text, re.MULTILINE)
-    if match is None:
-        raise FetchError(
-            f"{os_release} names no Debian release",
-            hint="give your own --kernel-source and --qemu-source",
-        )
-    return match[1]
+        # It is made to be sourced by a shell.
+        words = shlex.split(path.read_text(), comments=True)
+    except (OSError, ValueError):
+        words = []
+    fields = {name: value for name, _, value in (word.partition("=") for word in words)}
+    distribution, release = fields.get("ID", "nothing"), fields.get("VERSION_CODENAME", "")
+    if distribution != "debian":
+        what = f"ID={distribution}, and packages come from the mirror of a Debian (ID=debian)"
+    elif not release:
+        what = "names no release (VERSION_CODENAME)"
+    else:
+        return release
+    raise FetchError(
+        f"{path}: {what}",
+        hint="work on Debian, in a container say; "
+        "your own trees go by --kernel-source and --qemu-source",
+    )
 
 
 def for_suite(sources: list[Source], own: str, suite: str) -> list[Source]:
