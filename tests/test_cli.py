@@ -14,7 +14,11 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import cli
+from hptresize import cli, kbuild
+from hptresize.builds import Builder
+from hptresize.cache import Cache
+from hptresize.kbuild import KernelBuild
+from hptresize.sources import Variant
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = [sys.executable, "-m", "hptresize.cli"]
@@ -48,7 +52,7 @@ WRONG = [
     (("build", "everything"), 2, "'everything' is not one of"),
     (("build", "--variant", "best"), 2, "'best' is not one of"),
     (("-j", "0", "doctor"), 2, "0 is not in the range"),
-    (("path", "kernel"), 2, "no kernel has been built yet"),
+    (("path", "kernel"), 2, "kernel-series is not built; run `hptresize build kernel --"),
     (("path", "image"), 2, "run `hptresize build image`"),
     (("build", "kernel", "--kernel-source", "/no/such"), 2, "/no/such: no such file or directory"),
     (("build", "qemu", "--qemu-source", "."), 1, "is not a QEMU source tree"),
@@ -75,7 +79,32 @@ def test_wrong_arguments(run: Run, words: tuple[str, ...], status: int, said: st
 def test_a_traceback_is_there_when_asked_for(run: Run) -> None:
     done = run("--traceback", "path", "kernel")
     assert "Traceback" in done.stderr
-    assert done.stderr.splitlines()[-1].startswith("hptresize: error: no kernel")
+    assert done.stderr.splitlines()[-1].startswith("hptresize: error: kernel-series")
+
+
+def test_the_path_is_that_of_the_series(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was built last, or is just being built."""
+
+    def build(cache: Cache, tree: object, variant: Variant, **how: object) -> KernelBuild:
+        made = KernelBuild(tmp_path / variant, tmp_path, tmp_path, variant)
+        made.directory.mkdir(exist_ok=True)
+        made.vmlinux.write_text("")
+        return made
+
+    monkeypatch.setattr(kbuild, "build_kernel", build)
+    monkeypatch.setattr(Builder, "tree", lambda self, kind: None)
+    builder = Builder(Cache(tmp_path / "cache"))
+    ours = builder.kernel("series").vmlinux
+    for variant in ("stock", "baseline", "fixes"):
+        theirs = builder.kernel(variant).vmlinux
+        assert run("path", "kernel", "--variant", variant).stdout == f"{theirs}\n"
+        assert run("path", "kernel").stdout == f"{ours}\n"
+    ours.unlink()
+    done = run("path", "kernel")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "kernel-series is not built; run `hptresize build kernel" in done.stderr
 
 
 def test_an_unwritable_cache(run: Run, tmp_path: Path) -> None:

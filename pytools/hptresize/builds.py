@@ -40,12 +40,14 @@ class Builder:
     :ivar kernel_source: where the kernel comes from (see sources.parse_origin).
     :ivar qemu_source: likewise QEMU.
     :ivar jobs: processes at once.
+    :ivar remember: whether config.last_build() is to find what is built.
     """
 
     cache: Cache
     kernel_source: str | None = None
     qemu_source: str | None = None
     jobs: int = dataclasses.field(default_factory=toolchain.jobs)
+    remember: bool = True
 
     def __post_init__(self) -> None:
         self._trees: dict[Kind, Tree] = {}
@@ -63,15 +65,15 @@ class Builder:
             self.cache, self.tree("kernel"), variant, flavour=flavour, jobs=self.jobs
         )
         if flavour == PLAIN:
-            self._remember("kernel", made.vmlinux, variant)
+            self._remember(f"kernel-{variant}", made.vmlinux)
         elif variant == "series":
-            self.cache.set_note(f"last-kernel-{flavour}", {"path": str(made.vmlinux)})
+            self._remember(f"kernel-{flavour}", made.vmlinux)
         return made
 
     def qemu(self, variant: Variant = "series") -> QemuBuild:
         """Return the QEMU of a variant."""
         made = qemubuild.build_qemu(self.cache, self.tree("qemu"), variant, jobs=self.jobs)
-        self._remember("qemu", made.binary, variant)
+        self._remember(f"qemu-{variant}", made.binary)
         return made
 
     def sanitized_qemu(self, variant: Variant = "series") -> QemuBuild:
@@ -79,13 +81,13 @@ class Builder:
         made = qemubuild.build_qemu(
             self.cache, self.tree("qemu"), variant, jobs=self.jobs, sanitized=True
         )
-        self.cache.set_note("last-qemu-sanitized", {"path": str(made.binary)})
+        self._remember("qemu-sanitized", made.binary)
         return made
 
     def qemu_unit_tests(self) -> Path:
         """Return the directory of the unit tests that the host series brings along."""
         made = qemubuild.build_unit_tests(self.cache, self.tree("qemu"), "series", jobs=self.jobs)
-        self.cache.set_note("last-qemu-tests", {"path": str(made)})
+        self._remember("qemu-tests", made)
         return made
 
     def busybox(self) -> Path:
@@ -148,7 +150,7 @@ class Builder:
         found = sorted((self._debian_kernel_package() / "boot").glob("vmlinux-*"))
         if not found:
             raise FetchError(f"Debian's {STOCK_KERNEL} holds no vmlinux")
-        self.cache.set_note("last-kernel-debian", {"path": str(found[0])})
+        self._remember("kernel-debian", found[0])
         return found[0]
 
     def _debian_kernel_package(self) -> Path:
@@ -215,7 +217,6 @@ class Builder:
 
     def for_tests(self) -> None:
         """Make everything that the project's own tests use."""
-        # The series last: it is what `hptresize path` and the fixtures then find.
         for variant in VARIANTS_FOR_TESTS:
             self.kernel(variant)
             self.qemu(variant)
@@ -231,8 +232,7 @@ class Builder:
         self.debian_kernel()
         self.kvmhv_image()
 
-    def _remember(self, name: str, path: Path, variant: str = "") -> None:
-        """Keep what `hptresize path` and the test fixtures will say: "kernel", "kernel-series"."""
-        self.cache.set_note(f"last-{name}", {"path": str(path)})
-        if variant:
-            self.cache.set_note(f"last-{name}-{variant}", {"path": str(path)})
+    def _remember(self, name: str, path: Path) -> None:
+        """Keep what config.last_build() is asked for, such as "kernel-series"."""
+        if self.remember:
+            self.cache.set_note(f"last-{name}", {"path": str(path)})

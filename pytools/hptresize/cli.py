@@ -147,18 +147,17 @@ def build(
 
 @cli.command()
 @click.argument("what", type=click.Choice(("kernel", "qemu", "image")))
-@click.option(
-    "--variant", type=click.Choice(VARIANTS),
-    help="The last one of this variant (default: of any).",
-)  # fmt: skip
+@_variant
 @click.pass_obj
-def path(settings: Settings, what: str, variant: str | None) -> None:
-    """Print where the last built kernel, QEMU or image lies."""
-    kind = f"{what}-{variant}" if variant and what != "image" else what
-    found = config.last_build(kind, settings.cache)
+def path(settings: Settings, what: str, variant: Variant) -> None:
+    """Print where the last built kernel, QEMU or image lies; an image has no variant."""
+    if what == "image":
+        name, words = what, what
+    else:
+        name, words = f"{what}-{variant}", f"{what} --variant {variant}"
+    found = config.last_build(name, settings.cache)
     if found is None:
-        hint = f"run `hptresize build {what}{f' --variant {variant}' if variant else ''}`"
-        raise UsageError(f"no {kind} has been built yet", hint=hint)
+        raise UsageError(f"{name} is not built", hint=f"run `hptresize build {words}`")
     click.echo(found)
 
 

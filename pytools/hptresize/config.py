@@ -41,9 +41,10 @@ def kernel_fragment() -> Path:
 def last_build(kind: str, cache: Cache | None = None) -> Path | None:
     """Return where what was built last lies, None if there is none.
 
-    :param kind: "kernel", "qemu" or "image"; with a variant behind it, such as
-        "kernel-baseline", the last one of that variant; "kernel-debian" is Debian's,
-        "qemu-tests" the directory of QEMU's unit tests.
+    :param kind: "kernel" or "qemu" for the last one with the series, "kernel-baseline" and
+        so on for one of another variant; "kernel-debian" is Debian's, "qemu-tests" the
+        directory of QEMU's unit tests; "image" and others have no variants.
     """
-    known = (cache or Cache()).note(f"last-{kind}").get("path")
+    name = f"{kind}-series" if kind in ("kernel", "qemu") else kind
+    known = (cache or Cache()).note(f"last-{name}").get("path")
     return Path(known) if isinstance(known, str) and Path(known).exists() else None

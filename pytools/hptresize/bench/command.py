@@ -127,7 +127,6 @@ def bench(
             kernel=given["kernel"] or builder.kernel("series").vmlinux,
             initrd=given["initrd"] or builder.image(),
             mainline=given["mainline"] or builder.qemu("stock").binary,
-            # Ours last: `hptresize path qemu` names the last one built.
             qemu=given["qemu"] or builder.qemu("series").binary,
         )
         results = run(parts, plan)

@@ -196,12 +196,6 @@ class Parts:
         """
         self._check_given()
         wanted = [cell for cell in cells if not cell.skip]
-        # The series last, on its own trees: `hptresize path` names what was built last.
-        for cell in sorted(wanted, key=lambda one: one["kernel"] == "series"):
-            self._kernel(cell)
-        hosts = sorted(wanted, key=lambda one: one["host"] != "mainline")
-        for cell in sorted(hosts, key=lambda one: one["qemu"] == "built"):
-            self._qemu(cell)
         return [self._task(cell, limits) for cell in wanted]
 
     def _check_given(self) -> None:
@@ -235,8 +229,8 @@ class Parts:
         if source is None:
             return self.builder
         if kind == "kernel":
-            return replace(self.builder, kernel_source=source)
-        return replace(self.builder, qemu_source=source)
+            return replace(self.builder, kernel_source=source, remember=False)
+        return replace(self.builder, qemu_source=source, remember=False)
 
     def _kernel(self, cell: Cell) -> tuple[Path, Path | None]:
         own = self.given.get("kernel")
