@@ -14,6 +14,7 @@ import pytest
 from hptresize.image import build_bare
 from hptresize.image.conformance import build_conformance
 from hptresize.image.initramfs import COMPILERS
+from hptresize.pytest_plugin import missing
 
 if not any(entry.value == "hptresize.pytest_plugin" for entry in entry_points(group="pytest11")):
     pytest_plugins = ["hptresize.pytest_plugin"]
@@ -25,7 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def _compiled(program: Callable[[Path], Path], where: Path) -> Path:
     if shutil.which(COMPILERS["be"]) is None:
-        pytest.skip(f"no {COMPILERS['be']}")
+        missing(f"no {COMPILERS['be']}")
     return program(where)
 
 

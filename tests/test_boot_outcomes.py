@@ -26,7 +26,7 @@ from hptresize.errors import (
 from hptresize.image import build_initramfs
 from hptresize.image.initramfs import COMPILERS
 from hptresize.machine import MachineConfig
-from hptresize.pytest_plugin import Boot
+from hptresize.pytest_plugin import Boot, missing
 
 pytestmark = pytest.mark.boot
 
@@ -112,7 +112,7 @@ def test_wrong_files(boot: Boot, hpt_config: MachineConfig, tmp_path: Path) -> N
 def test_image_of_the_other_byte_order(boot: Boot, tmp_path: Path, gen_init_cpio: Path) -> None:
     other = "be" if boot().agent.machine == "ppc64le" else "le"
     if shutil.which(COMPILERS[other]) is None:
-        pytest.skip(f"no {COMPILERS[other]}")
+        missing(f"no {COMPILERS[other]}")
     image = build_initramfs(
         tmp_path / "image.gz",
         endian="be" if other == "be" else "le",

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from hptresize import conformance, conformance_table
 from hptresize.conformance import Outcome, Subject
 from hptresize.errors import UsageError
+from hptresize.pytest_plugin import lacking, missing
 
 MODES = ("mirror", "rehash")
 TESTS = {test.name: test for test in conformance.load_tests()}
@@ -38,14 +39,14 @@ Outcomes = Callable[[str], dict[str, Outcome]]
 
 
 @pytest.fixture(scope="module")
-def outcomes(hpt_qemu: Path, payload: Path) -> Outcomes:
+def outcomes(hpt_qemu: Path, payload: Path, pytestconfig: pytest.Config) -> Outcomes:
     """All tests of the payload in a mode; they run once."""
     known: dict[str, dict[str, Outcome]] = {}
 
     def of_mode(mode: str) -> dict[str, Outcome]:
         option = f"hpt-resize-mode={mode}"
         if not conformance.takes_machine_option(hpt_qemu, option):
-            pytest.skip(f"this QEMU has no {option}")
+            lacking(pytestconfig, "qemu", f"{hpt_qemu} has no {option}")
         if mode not in known:
             subject = Subject(hpt_qemu, machine_options=(option,))
             found = conformance.run(subject, payload=payload)
@@ -60,7 +61,7 @@ def mainline() -> Path:
     """Debian's QEMU, which has the merged implementation."""
     found = shutil.which("qemu-system-ppc64")
     if found is None:
-        pytest.skip("no qemu-system-ppc64 of the system's own")
+        missing("no qemu-system-ppc64 of the system's own")
     if conformance.takes_machine_option(Path(found), "hpt-resize-mode=mirror"):
         pytest.skip("the system's qemu-system-ppc64 is one of ours")
     return Path(found)

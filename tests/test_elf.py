@@ -12,6 +12,7 @@ import pytest
 from hptresize import elf
 from hptresize.errors import UsageError
 from hptresize.image.initramfs import COMPILERS
+from hptresize.pytest_plugin import missing
 
 SOURCE = """
 unsigned long htab_hash_mask = 7;
@@ -24,7 +25,7 @@ void _start(void) { pseries_lpar_resize_hpt(); }
 def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     compiler = shutil.which(COMPILERS[request.param])
     if compiler is None:
-        pytest.skip(f"no {COMPILERS[request.param]}")
+        missing(f"no {COMPILERS[request.param]}")
     source = tmp_path / "kernel.c"
     source.write_text(SOURCE)
     out = tmp_path / f"vmlinux-{request.param}"
@@ -49,7 +50,7 @@ def test_stripped_cannot_tell(kernel: Path) -> None:
     strip = kernel.with_name("stripped")
     objcopy = shutil.which("powerpc64le-linux-gnu-objcopy")
     if objcopy is None:
-        pytest.skip("no objcopy for powerpc")
+        missing("no objcopy for powerpc")
     subprocess.run([objcopy, "--strip-all", kernel, strip], check=True)
     with pytest.raises(UsageError, match="stripped"):
         elf.has_symbol(strip, "pseries_lpar_resize_hpt")

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hptresize import elf
 from hptresize.demo import MemoryLoad
-from hptresize.machine import MachineConfig
-from hptresize.pytest_plugin import Boot, built
+from hptresize.pytest_plugin import Boot, built, missing
 
 pytestmark = pytest.mark.boot
 
@@ -22,9 +21,8 @@ LARGEST = 29
 
 
 @pytest.fixture(autouse=True)
-def with_the_flag(hpt_config: MachineConfig) -> None:
-    if not elf.has_symbol(hpt_config.kernel, "hash__bolted_slots_moved"):
-        pytest.skip(f"{hpt_config.kernel} passes no flags")
+def with_the_flag(needs_symbol: Callable[[str], None]) -> None:
+    needs_symbol("hash__bolted_slots_moved")
 
 
 @pytest.mark.parametrize("mode", ["mirror", "rehash"])
@@ -43,7 +41,7 @@ def test_a_hypervisor_that_does_not_know_the_flag(boot: Boot) -> None:
     """Stock QEMU says H_PARAMETER; the guest goes on without the flag."""
     stock = shutil.which("qemu-system-ppc64")
     if stock is None:
-        pytest.skip("no qemu-system-ppc64 is installed")
+        missing("no qemu-system-ppc64 is installed")
     machine = boot(qemu=Path(stock), memory="1G", cpus=2)
     machine.resize(22)
     assert machine.try_resize(SMALLEST).errno_name == "ENOSPC"
@@ -53,11 +51,10 @@ def test_a_hypervisor_that_does_not_know_the_flag(boot: Boot) -> None:
 
 @pytest.mark.parametrize("firmware", ["vof", "slof"])
 def test_cas_makes_the_first_table_small(
-    boot: Boot, hpt_config: MachineConfig, firmware: str
+    boot: Boot, needs_symbol: Callable[[str], None], firmware: str
 ) -> None:
     """The guest says that it resizes; the host goes by the memory there is now."""
-    if not elf.has_symbol(hpt_config.kernel, "hpt_memory_begin"):
-        pytest.skip(f"{hpt_config.kernel} does not resize by itself")
+    needs_symbol("hpt_memory_begin")
     machine = boot(memory="1G", cpus=1, maxmem="64G", firmware=firmware)
     assert machine.order_guest() == machine.order_host() == START
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 import pytest
 
-from hptresize import elf
 from hptresize.kbuild import PLAIN
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.machine import MEMORY
@@ -24,9 +24,8 @@ RESIZED = re.compile(r"HPT resized from order (\d+) to (\d+)")
 
 
 @pytest.fixture(autouse=True)
-def follows_memory(hpt_config: MachineConfig) -> None:
-    if not elf.has_symbol(hpt_config.kernel, "hpt_memory_begin"):
-        pytest.skip(f"{hpt_config.kernel} does not resize by itself")
+def follows_memory(needs_symbol: Callable[[str], None]) -> None:
+    needs_symbol("hpt_memory_begin")
 
 
 def resizes(machine: Machine) -> list[tuple[int, int]]:

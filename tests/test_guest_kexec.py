@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import elf
 from hptresize.image import build_initramfs
 from hptresize.image.initramfs import GUEST_FLAGS, compiler_for
 from hptresize.machine import Machine, MachineConfig
@@ -50,12 +49,12 @@ def build_images(where: Path, kernel: Path, gen_init_cpio: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def image(
-    hpt_config: MachineConfig, gen_init_cpio: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+    hpt_config: MachineConfig, needs_symbol: Callable[[str], None], gen_init_cpio: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:  # fmt: skip
     """Images with the kernel under test, if that is one that can."""
     for symbol in ("hpt_dt_update", "kexec_purgatory_get_set_symbol"):
-        if not elf.has_symbol(hpt_config.kernel, symbol):
-            pytest.skip(f"{hpt_config.kernel} has no {symbol}")
+        needs_symbol(symbol)
     where = tmp_path_factory.mktemp("kexec")
     return build_images(where, hpt_config.kernel, gen_init_cpio)
 

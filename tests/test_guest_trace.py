@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 
-from hptresize import elf
-from hptresize.machine import Machine, MachineConfig
+from hptresize.machine import Machine
 from hptresize.pytest_plugin import Boot
 
 pytestmark = pytest.mark.boot
@@ -20,10 +20,9 @@ EVENT = re.compile(r": (hpt_resize_\w+): (.*)")
 
 
 @pytest.fixture(scope="module")
-def guest(boot_module: Boot, hpt_config: MachineConfig) -> Machine:
+def guest(boot_module: Boot, needs_symbol: Callable[[str], None]) -> Machine:
     """One guest for all tests here, with the events switched on."""
-    if not elf.has_symbol(hpt_config.kernel, "__tracepoint_hpt_resize_done"):
-        pytest.skip(f"{hpt_config.kernel} has no trace events of resizes")
+    needs_symbol("__tracepoint_hpt_resize_done")
     machine = boot_module(memory="1G", cpus=2)
     machine.run("write", TRACING + "events/hpt/enable", "1")
     return machine

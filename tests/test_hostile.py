@@ -16,7 +16,7 @@ from hptresize.cli import cli, main
 from hptresize.config import last_build
 from hptresize.conformance import takes_machine_option
 from hptresize.hostile import Attempt, Found, Mode
-from hptresize.pytest_plugin import built
+from hptresize.pytest_plugin import built, missing
 
 LONG = bool(os.environ.get("HPTRESIZE_LONG"))
 CALLS = 170_000 if LONG else 8_000
@@ -54,7 +54,7 @@ def mainline() -> Path:
     """A QEMU that a guest can end."""
     found = last_build("qemu-stock") or shutil.which("qemu-system-ppc64")
     if found is None or takes_machine_option(Path(found), "hpt-resize-mode=mirror"):
-        pytest.skip("no mainline QEMU")
+        missing("no mainline QEMU")
     return Path(found)
 
 

@@ -16,6 +16,7 @@ from elftools.elf.elffile import ELFFile
 from hptresize.errors import HptResizeError, UsageError
 from hptresize.image import Endian, build_initramfs, image_key
 from hptresize.image.initramfs import COMPILERS, DIRECTORIES, TOOLS
+from hptresize.pytest_plugin import missing
 
 ENDIANS = get_args(Endian)
 
@@ -38,7 +39,7 @@ def members(image: Path) -> dict[str, bytes]:
 @pytest.fixture(params=ENDIANS)
 def endian(request: pytest.FixtureRequest) -> Endian:
     if shutil.which(COMPILERS[request.param]) is None:
-        pytest.skip(f"no {COMPILERS[request.param]}")
+        missing(f"no {COMPILERS[request.param]}")
     return request.param
 
 

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from hptresize import elf
 from hptresize.demo import MemoryLoad
 from hptresize.errors import GuestPanicked, QemuStartError, UsageError
 from hptresize.kvmhv import KvmHvGuest, KvmHvHost
@@ -41,10 +41,9 @@ def agree(machine: Machine, order: int) -> None:
 
 
 @pytest.fixture(scope="class")
-def guest(boot_kvmhv: Boot, hpt_config: MachineConfig) -> Machine:
+def guest(boot_kvmhv: Boot, needs_symbol: Callable[[str], None]) -> Machine:
     """One guest for a class of tests, left with the order it started with."""
-    if not elf.has_symbol(hpt_config.kernel, "hpt_resize_status"):
-        pytest.skip(f"{hpt_config.kernel} is not a kernel with the series")
+    needs_symbol("hpt_resize_status")
     machine = boot_kvmhv(memory="512M", cpus=1, start_timeout=BOOT_TIMEOUT)
     assert "hv:linux,kvm" in machine.console.text
     # It tries what this hypervisor does not know.

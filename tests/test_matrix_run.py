@@ -20,7 +20,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hptresize.matrix import outcome, session, spec
-from hptresize.pytest_plugin import built
+from hptresize.pytest_plugin import built, missing
 
 pytestmark = pytest.mark.boot
 
@@ -291,7 +291,7 @@ CHROMIUM = (
 def browse(tmp_path: Path, *words: str) -> str:
     """Have Chromium do something; returns what it prints."""
     if shutil.which("chromium") is None:
-        pytest.skip("chromium is not installed")
+        missing("chromium is not installed")
     profile = f"--user-data-dir={tmp_path / 'profile'}"
     return subprocess.run(
         [*CHROMIUM, profile, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from hptresize.matrix import bisect, outcome, spec
+from hptresize.pytest_plugin import missing
 
 PACKAGES = Path(spec.__file__).parents[2]
 COMMAND = [sys.executable, "-m", "hptresize"]
@@ -100,7 +101,7 @@ def test_a_shell_and_gdb_in_a_cell(ran: Path) -> None:
     assert child.returncode == 0, stderr
     assert "Linux version" in stdout
     if shutil.which("gdb-multiarch") is None:
-        pytest.skip("gdb-multiarch is not installed")
+        missing("gdb-multiarch is not installed")
     words = ("-batch", "-ex", "tbreak start_kernel", "-ex", "continue", "-ex", "bt 1")
     child = start("matrix", "shell", "disabled-series", "--gdb", "--out", str(ran), "--", *words)
     stdout, stderr = child.communicate(timeout=120)

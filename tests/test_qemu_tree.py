@@ -18,7 +18,7 @@ from hptresize.builds import Builder
 from hptresize.cache import Cache
 from hptresize.git import git
 from hptresize.machine.config import SYSTEM_FIRMWARE
-from hptresize.pytest_plugin import built
+from hptresize.pytest_plugin import built, missing
 
 KIND: Kind = "qemu"
 UNIT = "tests/unit/test-spapr-hpt-math"
@@ -40,11 +40,11 @@ def test_unit() -> None:
 def tree(tmp_path: Path) -> Path:
     """What a functional test needs of QEMU's tree, with the series."""
     if not Cache().note("source-trixie-qemu"):
-        pytest.skip("needs the tree: `make test` makes it")
+        missing("needs the tree: `make test` makes it")
     source = Builder(Cache()).tree(KIND)
     commit = source.known("series", config.qemu_patches())
     if commit is None:
-        pytest.skip("needs the series in the tree: `hptresize build qemu`")
+        missing("needs the series in the tree: `hptresize build qemu`")
     archive = tmp_path / "tree.tar"
     git(source.path, "archive", "-o", archive, commit, "python", "tests/functional")
     shutil.unpack_archive(archive, tmp_path / "tree")
@@ -55,7 +55,7 @@ def tree(tmp_path: Path) -> Path:
 def test_functional(tree: Path, hpt_qemu: Path, tmp_path: Path) -> None:
     """What `make check-functional-ppc64` runs.  It needs no guest, so nothing is fetched."""
     if not (SYSTEM_FIRMWARE / "vof.bin").is_file():
-        pytest.skip(f"no firmware in {SYSTEM_FIRMWARE}")
+        missing(f"no firmware in {SYSTEM_FIRMWARE}")
     build = tmp_path / "build"
     share = build / "qemu-bundle/usr/local/share"
     share.mkdir(parents=True)

@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from hptresize import elf
 from hptresize.demo import MemoryLoad
 from hptresize.errors import ResizeRefused
-from hptresize.machine import Machine, MachineConfig
-from hptresize.pytest_plugin import Boot
+from hptresize.machine import Machine
+from hptresize.pytest_plugin import Boot, missing
 
 pytestmark = pytest.mark.boot
 
@@ -24,10 +23,9 @@ START, LARGEST = 23, 24
 
 
 @pytest.fixture(scope="module")
-def guest(boot_module: Boot, hpt_config: MachineConfig) -> Machine:
+def guest(boot_module: Boot, needs_symbol: Callable[[str], None]) -> Machine:
     """One guest for all tests here, left with the order it started with."""
-    if not elf.has_symbol(hpt_config.kernel, "hpt_resize_status"):
-        pytest.skip(f"{hpt_config.kernel} is not a kernel with the series")
+    needs_symbol("hpt_resize_status")
     return boot_module(memory="1G", cpus=2)
 
 
@@ -198,7 +196,7 @@ def stock_qemu() -> Path:
     """The system's own QEMU, with the merged host side: its PREPARE takes its time."""
     found = shutil.which("qemu-system-ppc64")
     if found is None:
-        pytest.skip("no qemu-system-ppc64 is installed")
+        missing("no qemu-system-ppc64 is installed")
     return Path(found)
 
 

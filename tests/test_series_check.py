@@ -20,6 +20,7 @@ from hptresize.baseline import Kind
 from hptresize.builds import Builder
 from hptresize.cache import Cache
 from hptresize.git import git
+from hptresize.pytest_plugin import built
 from hptresize.series.check import compile as compile_
 from hptresize.series.check import texts
 from hptresize.series.check.all import checks_of
@@ -376,8 +377,7 @@ def test_which_tests_belong_to_a_patch(home: Home, tree: sources.Tree, commit: C
 def test_recipients_by_the_real_tree(kind: Kind, name: str) -> None:
     """What get_maintainer.pl is given is what it takes, in each tree."""
     cache = Cache()
-    if not (cache.root / "notes" / f"last-{kind}.json").exists():
-        pytest.skip("needs the trees: `make test` makes them")
+    built(kind)  # so the trees are there
     home, tree = Home(kind), Builder(cache).tree(kind)
     with tree.lock():
         tip = tree.commit("series", home.patches)
@@ -391,8 +391,7 @@ def test_recipients_by_the_real_tree(kind: Kind, name: str) -> None:
 def test_the_committed_series_pass(kind: Kind) -> None:
     """With HPTRESIZE_LONG all that is built, too."""
     cache = Cache()
-    if not (cache.root / "notes" / f"last-{kind}.json").exists():
-        pytest.skip("needs the trees: `make test` makes them")
+    built(kind)  # so the trees are there
     if os.environ.get("HPTRESIZE_LONG") != "1":
         chosen = [check for check in checks_of(kind) if check.quick]
     else:

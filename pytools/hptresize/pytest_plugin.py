@@ -13,61 +13,79 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from hptresize.errors import HptResizeError
+from hptresize import config as own
+from hptresize import elf
 from hptresize.image import build_initramfs
 from hptresize.kvmhv import HostConfig, KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.outcome import tail
 
 CONSOLE_LINES = 120
+REQUIRE = "hptresize_require"
 _MACHINES = pytest.StashKey[list[Machine]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options that say what to test and on how large a guest."""
     group = parser.getgroup("hptresize", "guests with a hash page table")
-    group.addoption("--kernel", type=Path, metavar="VMLINUX", help="kernel (last one built)")
-    group.addoption("--qemu", type=Path, metavar="PROGRAM", help="QEMU (last one built)")
+    group.addoption("--kernel", type=Path, metavar="VMLINUX", help="kernel (last series built)")
+    group.addoption("--qemu", type=Path, metavar="PROGRAM", help="QEMU (last series built)")
     group.addoption("--initrd", type=Path, metavar="FILE", help="image (last one built)")
     group.addoption("--guest-memory", default="1G", metavar="SIZE", help="memory (%(default)s)")
     group.addoption("--guest-cpus", type=int, default=2, metavar="N", help="CPUs (%(default)s)")
+    parser.addini(REQUIRE, "what is not built fails a test instead of skipping it", "bool", False)
+
+
+_required = False
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read whether what is not built is an error."""
+    global _required  # noqa: PLW0603 - built() is called without a fixture
+    _required = config.getini(REQUIRE)
+
+
+def missing(why: str) -> NoReturn:
+    """Skip the test for want of something, or fail it: see ``hptresize_require``."""
+    if _required:
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)
 
 
 def last_build(kind: str) -> Path | None:
     """The last kernel, QEMU or image that was built, or what the environment names.
 
-    :param kind: "kernel", "qemu", "image", or of a variant, as "kernel-baseline";
+    :param kind: "kernel" or "qemu" with the series, "image", or another variant, as
+        "kernel-baseline";
         HPTRESIZE_KERNEL, HPTRESIZE_KERNEL_BASELINE and so on go first.
     """
-    named = os.environ.get("HPTRESIZE_" + kind.upper().replace("-", "_"))
-    if named:
-        return Path(named)
-    with contextlib.suppress(ImportError, AttributeError, HptResizeError):
-        found = importlib.import_module("hptresize.config").last_build(kind)
-        return Path(found) if found is not None else None
-    return None
+    named = os.environ.get(_variable(kind))
+    return Path(named) if named else own.last_build(kind)
+
+
+def _variable(kind: str) -> str:
+    return "HPTRESIZE_" + kind.upper().replace("-", "_")
 
 
 def built(kind: str) -> Path:
-    """What was built last, see :func:`last_build`; the test is skipped if nothing was."""
+    """What was built last, see :func:`last_build`; see :func:`missing` if nothing was."""
     found = last_build(kind)
     if found is None:
-        pytest.skip(f"no {kind}: `hptresize build --for-tests`")
+        missing(f"no {kind}: `hptresize build --for-tests`")
     return found
 
 
 def _choose(config: pytest.Config, option: str, kind: str) -> Path:
     chosen: Path | None = config.getoption(option) or last_build(kind)
     if chosen is None:
-        pytest.skip(f"no {kind}: give --{option}, or build one with `hptresize build`")
+        missing(f"no {kind}: give --{option}, or build one with `hptresize build`")
     return chosen
 
 
@@ -81,6 +99,27 @@ def hpt_kernel(pytestconfig: pytest.Config) -> Path:
 def hpt_qemu(pytestconfig: pytest.Config) -> Path:
     """The QEMU under test."""
     return _choose(pytestconfig, "qemu", "qemu")
+
+
+def lacking(config: pytest.Config, kind: str, why: str) -> NoReturn:
+    """Skip the test if the kernel or QEMU that was named cannot do what it tests.
+
+    The last one built can; see :func:`missing` for one that cannot.
+    """
+    if config.getoption(kind) or os.environ.get(_variable(kind)):
+        pytest.skip(why)
+    missing(why)
+
+
+@pytest.fixture(scope="session")
+def needs_symbol(pytestconfig: pytest.Config, hpt_kernel: Path) -> Callable[[str], None]:
+    """Check that the kernel has a symbol, see :func:`lacking`."""
+
+    def check(symbol: str) -> None:
+        if not elf.has_symbol(hpt_kernel, symbol):
+            lacking(pytestconfig, "kernel", f"{hpt_kernel} has no {symbol}")
+
+    return check
 
 
 def find_gen_init_cpio(kernel: Path | None) -> Path | None:
@@ -97,7 +136,7 @@ def gen_init_cpio(pytestconfig: pytest.Config) -> Path:
     """Source of the kernel's archive packer."""
     found = find_gen_init_cpio(pytestconfig.getoption("kernel") or last_build("kernel"))
     if found is None:
-        pytest.skip("no gen_init_cpio.c: build a kernel, or set HPTRESIZE_GEN_INIT_CPIO")
+        missing("no gen_init_cpio.c: build a kernel, or set HPTRESIZE_GEN_INIT_CPIO")
     return found
 
 
