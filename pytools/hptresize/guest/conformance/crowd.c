@@ -72,65 +72,74 @@ static void crowd_one(bool alone)
 	}
 }
 
-static void crowd_some(int count, bool alone)
+/* Returns whether all bolted entries would have fitted all the time. */
+static bool crowd_some(int count, bool alone, u64 to)
 {
-	while (count--)
+	bool fitted = true;
+
+	while (count--) {
 		crowd_one(alone);
+		fitted &= fits(crowd_flags, to);
+	}
+	return fitted;
 }
 
-/* Grow: all fit.  Shrink: the host has to say what the model says. */
+/*
+ * Grow: all fit.  Shrink: the host has to say what the model says.  If two met
+ * while the next table was prepared, but do no longer, it may say either.
+ */
 static void crowd_round(bool alone, u64 *refused)
 {
 	u64 to = order == LOW_ORDER ? CROWDED_ORDER : LOW_ORDER;
-	bool always_fitted = true;
+	bool fitted;
 	long ret;
 
-	crowd_some(40, alone);
+	crowd_some(40, alone, to);
+	fitted = fits(crowd_flags, to);
 	do {
-		always_fitted &= fits(crowd_flags, to);
 		ret = prepare(crowd_flags, to);
 		if (is_long_busy(ret))
-			crowd_some(2, alone);
+			fitted &= crowd_some(2, alone, to);
 	} while (is_long_busy(ret));
 	if (ret == H_SUCCESS)
-		crowd_some(random_number() % 16, alone);
+		fitted &= crowd_some(random_number() % 16, alone, to);
 	if (!alone) {
 		ask_to_stop();
 		wait_others();
 		learn_bits();
 	}
-	if (ret == H_PTEG_FULL) {
-		CHECK(!always_fitted, "PREPARE gave H_PTEG_FULL, but all fit");
-		(*refused)++;
-		check_table(true);
-		return;
-	}
-	CHECK(ret == H_SUCCESS, "PREPARE gave %s", result_name(ret));
-	ret = commit(crowd_flags, to);
-	if (fits(crowd_flags, to)) {
-		CHECK(ret == H_SUCCESS, "all bolted entries fit, COMMIT gave %s", result_name(ret));
-		now_has_order(to);
-		if (crowd_flags & MOVE_BOLTED)
-			check_moved_table();
-		else
-			check_table(mirror && to == CROWDED_ORDER);
+	if (ret == H_SUCCESS) {
+		ret = commit(crowd_flags, to);
 	} else {
-		CHECK(ret == H_PTEG_FULL, "not all bolted entries fit, COMMIT gave %s",
-		      result_name(ret));
+		CHECK(crowd_flags && ret == H_PTEG_FULL, "PREPARE gave %s", result_name(ret));
+		CHECK_RESULT(prepare(0, 0), H_SUCCESS, "discard");
+	}
+	if (ret == H_PTEG_FULL) {
+		CHECK(!fitted, "all bolted entries fit, the answer is H_PTEG_FULL");
 		(*refused)++;
 		check_table(true);
+		if (!fits(crowd_flags, to))
+			return;
+		ret = resize(crowd_flags, to);
 	}
+	CHECK(ret == H_SUCCESS, "all bolted entries fit, a resize gave %s", result_name(ret));
+	CHECK(fits(crowd_flags, to), "COMMIT gave H_SUCCESS, not all bolted entries fit");
+	now_has_order(to);
+	if (crowd_flags & MOVE_BOLTED)
+		check_moved_table();
+	else
+		check_table(mirror && to == CROWDED_ORDER);
 }
 
 static void begin(u64 flags)
 {
+	if (flags)
+		need_move_bolted();
 	crowd_flags = flags;
 	fresh();
 	mmu_prepare_memory();
 	on_others(mmu_on_this_cpu);
 	wait_others();
-	if (flags && prepare(flags, LOW_ORDER) == H_PARAMETER)
-		fail("PREPARE with H_RESIZE_HPT_MOVE_BOLTED gave H_PARAMETER");
 	resize_and_check(CROWDED_ORDER);
 	n_entries = ENTRIES;
 }
@@ -215,7 +224,10 @@ void crowd_slow_accesses_move_bolted(void)
 	crowd(MOVE_BOLTED, ROUNDS / 2, access_any);
 }
 
-/* Two want one slot when the preparation is ready; one of them goes again. */
+/*
+ * Two want one slot when the preparation is ready; one of them goes again.  A host
+ * that has seen it has ended the preparation; one that looks in COMMIT has not.
+ */
 void crowd_relieved_when_ready(void)
 {
 	struct recipe recipe = { K4, S1T, .bolted = true, .crowded = true, .group = 77 };
@@ -223,6 +235,8 @@ void crowd_relieved_when_ready(void)
 	u64 high = 1UL << (LOW_ORDER - 7);
 
 	for (int which = 0; which < 2; which++) {
+		long ret;
+
 		begin(0);
 		enter_into(first, &recipe);
 		CHECK_RESULT(prepare_wait(0, LOW_ORDER), H_SUCCESS, "PREPARE");
@@ -233,7 +247,15 @@ void crowd_relieved_when_ready(void)
 			enter_into(second, &recipe);
 		} while (second->slot != first->slot);
 		remove_entry(which ? first : second);
-		CHECK_RESULT(commit(0, LOW_ORDER), H_SUCCESS, "the bolted entry that is left fits");
+		CHECK_RESULT(prepare(0, LOW_ORDER), H_SUCCESS, "only COMMIT tells");
+		ret = commit(0, LOW_ORDER);
+		CHECK(ret == H_PTEG_FULL || (ret == H_SUCCESS && !mirror), "COMMIT gave %s",
+		      result_name(ret));
+		if (ret == H_PTEG_FULL) {
+			CHECK_RESULT(commit(0, LOW_ORDER), H_CLOSED, "after H_PTEG_FULL");
+			check_table(true);
+			CHECK_RESULT(resize(0, LOW_ORDER), H_SUCCESS, "what is left fits");
+		}
 		now_has_order(LOW_ORDER);
 		check_table(false);
 		recipe.group = 77;

@@ -70,7 +70,7 @@ void host_no_memory_once(void)
 	no_memory();
 	ask_host("nolimit");
 	ret = prepare_wait(0, LARGEST);
-	if (ret == H_NO_MEM)	/* asked with the limit on, told now */
+	if (ret == H_RESOURCE || ret == H_NO_MEM)	/* asked with the limit on, told now */
 		ret = prepare_wait(0, LARGEST);
 	CHECK(ret == H_SUCCESS, "there is memory again, but PREPARE gives %s", result_name(ret));
 	CHECK_RESULT(commit(0, LARGEST), H_SUCCESS, "COMMIT");
@@ -82,7 +82,7 @@ void host_no_memory_is_told(void)
 {
 	fresh();
 	ask_host("limit");
-	CHECK_RESULT(prepare_wait(0, LARGEST), H_NO_MEM, "there is none");
+	CHECK_RESULT(prepare_wait(0, LARGEST), H_RESOURCE, "there is none");
 	ask_host("nolimit");
 	check_table(true);
 }
@@ -138,30 +138,46 @@ void host_reset_gives_default_size(void)
 	check_table(true);
 }
 
-static void cas_forgets(u64 prepared)
+/* A guest that cannot resize its table gets one for all memory it may ever have. */
+static void cas_forgets(u64 prepared, bool resizes)
 {
-	CHECK(client_architecture_support(), "client-architecture-support failed");
+	u64 wanted = resizes ? LOW_ORDER : start_order;
+
+	CHECK(client_architecture_support(resizes), "client-architecture-support failed");
 	CHECK_RESULT(commit(0, prepared), H_CLOSED, "prepared before CAS");
+	CHECK(find_order() == wanted, "the order is %u after CAS, not %u", find_order(), wanted);
+	now_has_order(wanted);
 	check_table(true);
+	resize_and_check(19);
+}
+
+static void cas_when_ready(bool resizes)
+{
+	fresh();
+	CHECK_RESULT(prepare_wait(0, 20), H_SUCCESS, "PREPARE");
+	cas_forgets(20, resizes);
 }
 
 void host_cas_forgets(void)
 {
-	fresh();
-	CHECK_RESULT(prepare_wait(0, 20), H_SUCCESS, "PREPARE");
-	cas_forgets(20);
+	cas_when_ready(true);
+}
+
+void host_cas_without_resizing_forgets(void)
+{
+	cas_when_ready(false);
 }
 
 void host_cas_while_preparing(void)
 {
 	fresh();
 	prepare(0, LARGEST);
-	cas_forgets(LARGEST);
+	cas_forgets(LARGEST, true);
 }
 
 void host_cas_after_no_memory(void)
 {
 	no_memory();
 	ask_host("nolimit");
-	cas_forgets(LARGEST);
+	cas_forgets(LARGEST, true);
 }

@@ -32,6 +32,7 @@ struct life {
 static struct life *const life = (struct life *)LIFE_ADDRESS;
 static u64 calls[MAX_CPUS];
 static bool reachable[MAX_ENTRIES];
+static u64 good_flags;
 
 /* COMMITs that succeeded: those that may have dropped something, or moved it */
 static u64 drops, moves;
@@ -120,23 +121,28 @@ static void end_commit(void)
 
 static bool is_order(u64 order)
 {
-	return order >= LOW_ORDER && order <= 46;
+	return (int)order >= LOW_ORDER && (int)order <= 46;
+}
+
+static bool has_bad_flags(u64 flags)
+{
+	return flags & ~good_flags;
 }
 
 static long checked_prepare(u64 flags, u64 to)
 {
 	long ret = prepare(flags, to);
 
-	if (flags & ~MOVE_BOLTED || (to && !is_order(to)))
+	if (has_bad_flags(flags) || ((int)to && !is_order(to)))
 		CHECK(ret == H_PARAMETER, "PREPARE(0x%x, 0x%x) gave %s", flags, to,
 		      result_name(ret));
-	else if (to > start_order + 1)
+	else if (!(int)to)
+		CHECK(ret == H_SUCCESS, "PREPARE(0x%x, 0) gave %s", flags, result_name(ret));
+	else if ((u32)to > start_order + 1)
 		CHECK(ret == H_RESOURCE, "PREPARE(0x%x, 0x%x) gave %s", flags, to,
 		      result_name(ret));
-	else if (!to)
-		CHECK(ret == H_SUCCESS, "PREPARE(0x%x, 0) gave %s", flags, result_name(ret));
 	else
-		CHECK(ret == H_SUCCESS || is_long_busy(ret) || ret == H_NO_MEM ||
+		CHECK(ret == H_SUCCESS || is_long_busy(ret) || ret == H_RESOURCE ||
 		      (ret == H_PTEG_FULL && flags == MOVE_BOLTED),
 		      "PREPARE(0x%x, 0x%x) gave %s", flags, to, result_name(ret));
 	return ret;
@@ -144,22 +150,20 @@ static long checked_prepare(u64 flags, u64 to)
 
 static long checked_commit(u64 flags, u64 to)
 {
-	bool nonsense = flags & ~MOVE_BOLTED || !is_order(to);
+	bool nonsense = has_bad_flags(flags) || !is_order(to);
 	long ret;
 
 	if (!nonsense)
 		begin_commit();
 	ret = commit(flags, to);
-	if (flags & ~MOVE_BOLTED)
-		CHECK(ret == H_PARAMETER, "COMMIT(0x%x, 0x%x) gave %s", flags, to,
-		      result_name(ret));
-	else if (nonsense)
+	if (nonsense)
 		CHECK(ret == H_CLOSED, "COMMIT(0x%x, 0x%x) gave %s", flags, to,
 		      result_name(ret));
 	else
 		CHECK(ret == H_SUCCESS || ret == H_BUSY || ret == H_CLOSED || ret == H_PTEG_FULL,
 		      "COMMIT(0x%x, 0x%x) gave %s", flags, to, result_name(ret));
 	if (ret == H_SUCCESS) {
+		to = (u32)to;
 		drops += to < order || !mirror;
 		moves += flags == MOVE_BOLTED;
 		now_has_order(to);
@@ -519,6 +523,7 @@ static void begin_life(u64 seed)
 	life->recent = 0;
 	seed_random(seed * 1000 + life->number);
 	n_entries = cpus_running() * PER_CPU;
+	good_flags = offers("hcall-hpt-move-bolted") ? MOVE_BOLTED : 0;
 	order = start_order;
 	mmu_prepare_memory();
 	check_all();

@@ -33,6 +33,8 @@ static u64 why_taken;
 static enum outcome outcome;
 static u64 prom;
 static char bootargs[8192];
+static char hypertas[2048];	/* strings, each with its end */
+static u64 hypertas_size;
 static u64 start_cpu_token;
 static u64 current_test;
 
@@ -384,13 +386,26 @@ static void ask_firmware(void)
 	firmware_call("getprop", 4, 1, cpu, "ibm,pft-size", pft_size, sizeof(pft_size));
 	start_order = pft_size[1];
 	start_cpu_token = get_cell("/rtas", "start-cpu", 0);
+	hypertas_size = firmware_call("getprop", 4, 1,
+				      firmware_call("finddevice", 1, 1, "/rtas"),
+				      "ibm,hypertas-functions", hypertas, sizeof(hypertas));
 	for (const char *p = bootargs; *p; p++)
 		if (starts_with(p, "hpt.mirror"))
 			mirror = true;
 }
 
-/* A guest that resizes its table and runs on this very processor */
-bool client_architecture_support(void)
+bool offers(const char *function)
+{
+	CHECK(hypertas_size <= sizeof(hypertas), "ibm,hypertas-functions has 0x%x bytes",
+	      hypertas_size);
+	for (const char *p = hypertas; p < hypertas + hypertas_size; p += length(p) + 1)
+		if (starts_with(p, function) && length(p) == length(function))
+			return true;
+	return false;
+}
+
+/* A guest that runs on this very processor, and may be able to resize its table */
+bool client_architecture_support(bool resizes)
 {
 	static u8 vector[64];
 	u64 root = firmware_call("open", 1, 1, "/");
@@ -404,8 +419,9 @@ bool client_architecture_support(void)
 		int bytes = i == 5 ? 24 : 4;
 
 		vector[n] = bytes - 1;
+		/* Byte 1 is the one after the length. */
 		if (i == 5)
-			vector[n + 6 + 1] = 1;	/* byte 6: resizes its table */
+			vector[n + 6] = resizes;
 		n += 1 + bytes;
 	}
 	/* Method, instance, then the method's own; two results: of the call, of the method */

@@ -99,7 +99,8 @@ extern bool mirror;		/* the host keeps all entries when growing */
 /* Firmware */
 
 u64 firmware_call(const char *service, int arguments, int results, ...);
-bool client_architecture_support(void);
+bool offers(const char *function);	/* in ibm,hypertas-functions */
+bool client_architecture_support(bool resizes);	/* what option vector 5 says of us */
 
 /* Time and chance */
 

@@ -227,6 +227,12 @@ void protect_entry(struct entry *e)
 	e->r = (e->r & ~3UL) | pp;
 }
 
+void need_move_bolted(void)
+{
+	if (!offers("hcall-hpt-move-bolted"))
+		skip("the host does not offer hcall-hpt-move-bolted");
+}
+
 long prepare_wait(u64 flags, u64 new_order)
 {
 	u64 begin = now_us();
@@ -253,6 +259,18 @@ long resize(u64 flags, u64 new_order)
 	if (ret == H_SUCCESS)
 		now_has_order(new_order);
 	return ret;
+}
+
+u64 find_order(void)
+{
+	struct hcall call;
+	u64 found = LOW_ORDER;
+
+	do {
+		call = (struct hcall){ H_READ, { 0, groups_of(found) * 8 } };
+		hcall_raw(&call);
+	} while (call.ret == H_SUCCESS && ++found);
+	return found;
 }
 
 static u64 count_valid(u64 *last)
@@ -346,10 +364,14 @@ void learn_bits(void)
 bool fits(u64 flags, u64 new_order)
 {
 	static u8 taken[1 << (CROWDED_ORDER - 4)];
-	u64 slots = groups_of(new_order) * 8;
 	bool all = true;
 
-	memset(taken, 0, slots);
+	for (int i = 0; i < n_entries; i++) {
+		u64 at = place_at(&entries[i], new_order);
+
+		taken[at] = 0;
+		taken[at & ~7UL] = 0;
+	}
 	for (int i = 0; i < n_entries; i++) {
 		const struct entry *e = &entries[i];
 		u64 at = place_at(e, new_order);

@@ -84,10 +84,18 @@ bool is_entry(const struct entry *e, u64 v, u64 r);
 
 void learn_bits(void);	/* R and C, from the table: others may have set them */
 bool fits(u64 flags, u64 new_order);	/* all bolted entries */
+/* Skip the test where the host does not offer H_RESIZE_HPT_MOVE_BOLTED */
+void need_move_bolted(void);
 /* Loop over PREPARE until it has an end */
 long prepare_wait(u64 flags, u64 new_order);
+/* prepare.c: a guest that does without a table */
+void become_radix(void);
+/* bolted.c: into two groups that become one, with slots of both from first on */
+void merge_bolted(int in_low, int in_high, int first);
 /* Both calls; the model follows if they succeed */
 long resize(u64 flags, u64 new_order);
+/* The size that the host gives the table */
+u64 find_order(void);
 /* Compare: bolted entries there, others there or gone, nothing else. */
 void check_table(bool all_kept);
 /* The same, but bolted entries may have changed their slot: the model learns it. */
