@@ -54,7 +54,11 @@ SLOW = "x-hpt-prepare-delay=10"
 
 _TEST = re.compile(r'^TEST\((\w+), (\w+), (\d+), (\d+), "(\w+)", "([^"]+)"\)$', re.MULTILINE)
 _RESULT = re.compile(r"^(ok|not ok) \d+ (\S+)(?: # SKIP (.*))?$")
-_STATUS_FIELD = {"threads": "Threads", "memory": "VmRSS"}
+_STATUS_FIELD = {
+    "threads": "Threads", "memory": "VmRSS", "peak-memory": "VmHWM", "peak-space": "VmPeak",
+}  # fmt: skip
+PAUSES = 100
+"""How often a machine is stopped and goes on when the payload asks for it."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ class _Host:
     def __init__(self, qemu: Qemu) -> None:
         self._qemu = qemu
         self._partial = b""
-        self.wants_reset = False
+        self.wanted = ""  # what takes QMP: it is for another thread than this one
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the channel (called by the thread that reads them)."""
@@ -164,18 +168,36 @@ class _Host:
             self._do(line.decode("ascii", "replace"))
 
     def _do(self, command: str) -> None:
-        if command == "reset":
-            # QMP is for another thread than the one that we are in.
-            self.wants_reset = True
+        if command in ("reset", "pause"):
+            self.wanted = command
             return
-        value = self._value(command)
+        self._answer(self._value(command))
+
+    def _answer(self, value: int) -> None:
         self._qemu.write_channel(f"{value}\n".encode())
+
+    def do_wanted(self, deadline: Deadline) -> None:
+        """Do what the payload wants of QMP.
+
+        :raises MachineError: QEMU does not answer.
+        """
+        command, self.wanted = self.wanted, ""
+        if command == "reset":
+            self._qemu.qmp("system_reset", {}, deadline.left)
+            return
+        for _ in range(PAUSES):
+            self._qemu.qmp("stop", {}, deadline.left)
+            self._qemu.qmp("cont", {}, deadline.left)
+        self._answer(PAUSES)
 
     def _value(self, command: str) -> int:
         pid = self._qemu.pid
         status = Path(f"/proc/{pid}/status").read_text()
         if command in _STATUS_FIELD:
             return _field(status, _STATUS_FIELD[command])
+        if command == "forget-peak":
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
+            return 0
         _, hard = resource.prlimit(pid, resource.RLIMIT_AS)
         limit = hard
         if command == "limit":
@@ -250,16 +272,15 @@ class _Run:
                 return ("skip", match[3]) if match[3] else ("pass", "")
 
     def _line(self, deadline: Deadline) -> str:
-        """The next line of the console; a reset that is asked for meanwhile is made."""
+        """The next line of the console; what is wanted of QMP meanwhile is done."""
         while True:
             self._watch.wait(
-                lambda: self._host.wants_reset or "\n" in self._watch.console[self._read :],
+                lambda: bool(self._host.wanted) or "\n" in self._watch.console[self._read :],
                 deadline.left,
                 "the result of a test",
             )
-            if self._host.wants_reset:
-                self._host.wants_reset = False
-                self._qemu.qmp("system_reset", {}, deadline.left)
+            if self._host.wanted:
+                self._host.do_wanted(deadline)
                 continue
             line, _, _ = self._watch.console[self._read :].partition("\n")
             self._read += len(line) + 1

@@ -118,6 +118,39 @@ void host_reset_while_preparing(void)
 	fresh();
 }
 
+/* The reset comes at any moment of a resize, ten times. */
+void host_reset_while_resizing(void)
+{
+	if (phase) {
+		CHECK_RESULT(commit(0, LARGEST), H_CLOSED, "prepared before the reset");
+		CHECK(find_order() == start_order, "the order is %u after a reset", find_order());
+	}
+	fresh();
+	if (phase == 10)
+		return;
+	ask_for_reset(phase + 1);
+	for (;;)
+		CHECK_RESULT(resize(0, order == LARGEST ? 20 : LARGEST), H_SUCCESS, "resize");
+}
+
+static void resize_until_asked(void)
+{
+	while (!asked_to_stop())
+		CHECK_RESULT(resize(0, order == LARGEST ? 20 : LARGEST), H_SUCCESS, "resize");
+}
+
+/* The machine is stopped and goes on, again and again, while one CPU resizes. */
+void host_stop_and_cont(void)
+{
+	fresh();
+	on_others(resize_until_asked);
+	ask_host("pause");
+	ask_to_stop();
+	wait_others();
+	CHECK_RESULT(resize(0, 20), H_SUCCESS, "resize");
+	check_table(true);
+}
+
 void host_reset_gives_default_size(void)
 {
 	struct hcall call;

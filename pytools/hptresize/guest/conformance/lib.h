@@ -91,6 +91,7 @@ void leave_test(void) __attribute__((noreturn));	/* for what another CPU has fou
 
 /* Survives a system reset, not a power cycle: how far a test got before it. */
 extern int phase;
+void ask_for_reset(int next_phase);	/* it comes a little later */
 void reset_machine(int next_phase) __attribute__((noreturn));
 
 extern u64 start_order;		/* of the table that the machine starts with */

@@ -143,3 +143,36 @@ void smp_one_commit_wins(void)
 		check_table(mirror);
 	}
 }
+
+/* One commits what is ready while the others poll it, or replace it by a larger one. */
+static void poll_and_replace(void)
+{
+	while (!asked_to_stop())
+		prepare(0, random_number() % 2 ? 20 : start_order);
+}
+
+void smp_commit_while_another_prepares(void)
+{
+	struct recipe recipe = { K4, S256M, .bolted = true };
+	u64 begin;
+
+	fresh();
+	fill(&recipe, 100);
+	on_others(poll_and_replace);
+	for (begin = now_us(); now_us() - begin < RUN_US; ) {
+		long ret = prepare(0, 20);
+
+		if (ret != H_SUCCESS)
+			continue;
+		ret = commit(0, 20);
+		CHECK(ret == H_SUCCESS || ret == H_CLOSED || ret == H_BUSY, "COMMIT gave %s",
+		      result_name(ret));
+		if (ret == H_SUCCESS)
+			now_has_order(20);
+		CHECK(find_order() == order, "the order is %u, not %u", find_order(), order);
+	}
+	ask_to_stop();
+	wait_others();
+	check_table(false);
+	resize_and_check(LOW_ORDER);
+}
