@@ -332,6 +332,7 @@ def _machine(subject: Subject, payload: Path, tests: Sequence[Test]) -> MachineC
         payload,
         None,
         memory=f"{first.memory}M",
+        maxmem=f"{4 * first.memory}M" if first.kind == "hotplug" else None,
         cpus=first.cpus,
         cpu="POWER9" if first.kind == "radix" else "POWER8",
         firmware=subject.firmware,

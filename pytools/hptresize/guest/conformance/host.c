@@ -184,6 +184,20 @@ static void cas_forgets(u64 prepared, bool resizes)
 	resize_and_check(19);
 }
 
+/* A machine that can have four times its memory */
+void host_first_table(void)
+{
+	u64 largest = start_order + 2;
+
+	order = start_order;
+	CHECK(find_order() == start_order, "the order is %u, not %u", find_order(), start_order);
+	CHECK(client_architecture_support(true), "client-architecture-support failed");
+	CHECK(find_order() == start_order, "with the resize bit in CAS it is %u", find_order());
+	CHECK(client_architecture_support(false), "client-architecture-support failed");
+	CHECK(find_order() == largest, "without the resize bit in CAS it is %u, not %u",
+	      find_order(), largest);
+}
+
 static void cas_when_ready(bool resizes)
 {
 	fresh();
