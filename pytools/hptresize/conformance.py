@@ -233,6 +233,7 @@ class _Run:
         """
         try:
             self._qemu.start(FIRMWARE_S)
+            self._qemu.qmp("cont", {}, FIRMWARE_S)
             return self._follow(list(tests))
         finally:
             self._qemu.close()
@@ -340,7 +341,8 @@ def _machine(subject: Subject, payload: Path, tests: Sequence[Test]) -> MachineC
         machine_options=tuple(options),
         append=" ".join([*words, "hpt.tests=" + ",".join(test.name for test in tests)]),
         firmware_dir=subject.firmware_dir,
-        extra_args=("-action", "reboot=reset"),
+        # Stopped at first: a test that kills QEMU must not be one where QEMU did not start.
+        extra_args=("-action", "reboot=reset", "-S"),
     )
 
 

@@ -91,6 +91,26 @@ void entries_bolted_foreign_group(void)
 	resize_and_check(18);
 }
 
+/*
+ * The same page twice: in its group, and in a foreign one from which a host that
+ * does not look comes to the same hash.  Growing, both want one slot.
+ */
+void entries_bolted_twice(void)
+{
+	struct entry *e = &entries[0];
+
+	fresh();
+	resize_and_check(19);
+	*e = (struct entry){
+		.hash = 0x800, .v = 1UL << 7 | V_BOLTED | V_VALID,
+		.r = 0x20000000 | R_M | PP_READ_WRITE, .alive = true, .bolted = true,
+	};
+	n_entries = 1;
+	CHECK(enter_at(place(e), e->v, e->r) == H_SUCCESS, "H_ENTER failed");
+	CHECK(enter_at(0, e->v, e->r) == H_SUCCESS, "H_ENTER failed");
+	resize_and_check(20);
+}
+
 /* Segment sizes and page sizes that no processor has, all bits set and the like */
 void entries_bolted_garbage(void)
 {
