@@ -33,7 +33,7 @@ def test_unit() -> None:
         timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(PASSED.findall(done.stdout)) == 5
+    assert len(PASSED.findall(done.stdout)) == 4
 
 
 @pytest.fixture
