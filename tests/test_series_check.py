@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import threading
 import time
@@ -14,15 +15,16 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import cli, config, kbuild, series, sources
+from hptresize import cli, config, kbuild, series, sources, toolchain
 from hptresize import git as gitcmd
 from hptresize.baseline import Kind
 from hptresize.builds import Builder
 from hptresize.cache import Cache
 from hptresize.git import git
+from hptresize.image import initramfs
 from hptresize.pytest_plugin import built
+from hptresize.series.check import boot, model, texts
 from hptresize.series.check import compile as compile_
-from hptresize.series.check import texts
 from hptresize.series.check.all import checks_of
 from hptresize.series.check.boot import passed_by
 from hptresize.series.check.model import Check, Step, new_findings, said_by
@@ -368,6 +370,144 @@ def test_which_tests_belong_to_a_patch(home: Home, tree: sources.Tree, commit: C
         '[[tests]]\nsince = "main: Say most"\nrun = ["c"]\n'
     )
     assert [passed_by(step) for step in steps_of(home, tree)] == [["a", "b"], ["b", "c"]]
+
+
+@pytest.fixture
+def project(
+    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:  # fmt: skip
+    """As little as looks like this project, with one patch for which a test is named."""
+    root = tmp_path / "project"
+    for name, text in {
+        "Kconfig.fragment": "CONFIG_A=y\n",
+        "pyproject.toml": "",
+        "pytools/hptresize/__init__.py": "",
+        "pytools/hptresize/pytest_plugin.py": "from . import used\n",
+        "pytools/hptresize/used.py": "",
+        "pytools/hptresize/unused.py": "",
+        "pytools/hptresize/guest/init.c": "",
+        "pytools/hptresize/guest/bare/bare.c": "",
+        "tests/conftest.py": "",
+        "tests/test_it.py": "import helper\ndef test_it(): pass\n",
+        "tests/helper.py": "",
+        "tests/test_other.py": "",
+        "tests/guest/tool.c": "",
+        "busybox": "",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    packer = tree.path / "usr/gen_init_cpio.c"
+    packer.parent.mkdir()
+    packer.write_text("")
+    commit(GOOD, init__main_c="more\n")
+    shutil.copytree(home.directory, tmp_path / "host")
+    (home.directory / series.RULES).write_text(
+        '[[tests]]\nsince = "main: Say more"\nrun = ["tests/test_it.py::test_it"]\n'
+    )
+    monkeypatch.setattr(config, "project", lambda: root)
+    monkeypatch.setattr(config, "qemu_patches", lambda: tmp_path / "host")
+    monkeypatch.setattr(initramfs, "GUEST_DIR", root / "pytools/hptresize/guest")
+    monkeypatch.setattr(Builder, "busybox", lambda self: root / "busybox")
+    monkeypatch.setattr(Builder, "tree", lambda self, kind: tree)
+    return root
+
+
+BOTH = ("boots", "sparse")
+
+
+@pytest.mark.parametrize(
+    ("name", "asked_anew"),
+    [
+        ("project/Kconfig.fragment", BOTH),
+        ("project/pyproject.toml", ("boots",)),
+        ("project/pytools/hptresize/pytest_plugin.py", ("boots",)),
+        ("project/pytools/hptresize/used.py", ("boots",)),
+        ("project/pytools/hptresize/unused.py", ()),
+        ("project/pytools/hptresize/guest/init.c", ("boots",)),
+        ("project/pytools/hptresize/guest/bare/bare.c", ("boots",)),
+        ("project/tests/conftest.py", ("boots",)),
+        ("project/tests/test_it.py", ("boots",)),
+        ("project/tests/helper.py", ("boots",)),
+        ("project/tests/test_other.py", ()),
+        ("project/tests/guest/tool.c", ("boots",)),
+        ("project/busybox", ("boots",)),
+        ("host/0001-main-Say-more.patch", ("boots",)),
+    ],
+)
+def test_what_an_answer_depends_on(
+    home: Home, tree: sources.Tree, project: Path, name: str, asked_anew: tuple[str, ...]
+) -> None:
+    (step,) = steps_of(home, tree)
+    checks = [one for one in checks_of("kernel") if one.name in BOTH]
+
+    def keys() -> dict[str, str]:
+        return {one.name: one.key(step) for one in checks}
+
+    before = keys()
+    assert keys() == before
+    with (project.parent / name).open("a") as out:
+        out.write("# CONFIG_B is not set\n")
+    after = keys()
+    assert {one for one in BOTH if before[one] != after[one]} == set(asked_anew)
+
+
+@pytest.mark.parametrize("program", ["powerpc64le-linux-gnu-gcc", "sparse"])
+def test_an_answer_depends_on_the_tools(
+    home: Home, tree: sources.Tree, project: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    (step,) = steps_of(home, tree)
+    (check,) = (one for one in checks_of("kernel") if one.name == "sparse")
+    before = check.key(step)
+    real = toolchain.version
+    monkeypatch.setattr(
+        toolchain, "version", lambda name: "another" if name == program else real(name)
+    )
+    assert check.key(step) != before
+
+
+def test_an_answer_depends_on_how_it_is_asked(
+    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Whichever module of the checks, or of the builds, has changed."""
+    commit(GOOD, init__main_c="more\n")
+    (step,) = steps_of(home, tree)
+    check = Check("any", "", lambda step: ())
+    keys = {check.key(step)}
+    for number, one in enumerate(model.CODE):
+        changed = tmp_path / one.name
+        changed.write_bytes(one.read_bytes() + b"\n")
+        monkeypatch.setattr(
+            model, "CODE", (*model.CODE[:number], changed, *model.CODE[number + 1 :])
+        )
+        keys.add(check.key(step))
+    assert len(keys) == len(model.CODE) + 1
+    names = {one.name for one in model.CODE}
+    assert {"model.py", "together.py", "compile.py", "analyse.py", "kbuild.py"} <= names
+
+
+def test_a_test_that_is_not_there(home: Home, tree: sources.Tree, project: Path) -> None:
+    (project / "tests/test_it.py").unlink()
+    (check,) = (one for one in checks_of("kernel") if one.name == "boots")
+    (line,) = found(asked(home, tree, check), "boots")
+    assert "No module named test_it" in line
+
+
+def test_what_is_skipped_has_not_passed(
+    home: Home, tree: sources.Tree, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot, "_built", lambda step: (Path("vmlinux"), Path("qemu")))
+    monkeypatch.setattr(Builder, "image", lambda self: Path("image"))
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--collect-only")
+    (project / "pyproject.toml").write_text('[tool.pytest.ini_options]\naddopts = "-ra"\n')
+    (step,) = steps_of(home, tree)
+    told = []
+    for body in ("pass", "pytest.skip('no kernel')", "assert False"):
+        text = f"import pytest\ndef test_it():\n    {body}\n"
+        (project / "tests/test_it.py").write_text(text)
+        told.append([line.partition(" ")[0] for line in boot.boots(step) or ()])
+    assert told == [[], ["SKIPPED"], ["FAILED"]]
 
 
 @pytest.mark.parametrize(

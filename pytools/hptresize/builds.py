@@ -124,13 +124,19 @@ class Builder:
         self._remember(f"selftests-{endian}", made)
         return made
 
-    def _image(self, endian: Endian, extra: Mapping[str, Path]) -> Path:
+    def _image_parts(self, endian: Endian) -> tuple[Path | None, Path]:
+        """Return busybox, where there is one, and the source of the packer."""
         busybox = self.busybox() if endian == "le" else None
-        tree = self.tree("kernel")
-        packer = tree.path / "usr" / "gen_init_cpio.c"
-        key = image_key(
-            endian=endian, busybox=busybox, gen_init_cpio_source=packer, extra=extra
-        )[:16]  # fmt: skip
+        return busybox, self.tree("kernel").path / "usr" / "gen_init_cpio.c"
+
+    def image_key(self, endian: Endian = "le", extra: Mapping[str, Path] | None = None) -> str:
+        """Return a hash of all that an image is made of."""
+        busybox, packer = self._image_parts(endian)
+        return image_key(endian=endian, busybox=busybox, gen_init_cpio_source=packer, extra=extra)
+
+    def _image(self, endian: Endian, extra: Mapping[str, Path]) -> Path:
+        busybox, packer = self._image_parts(endian)
+        key = self.image_key(endian, extra)[:16]
 
         def make(into: Path) -> None:
             with ui.step(f"build the {endian} image"):

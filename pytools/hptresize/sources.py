@@ -173,7 +173,7 @@ class Tree:
         if variant == "stock":
             return gitcmd.known(self.path, "refs/tags/stock")
         if variant == "baseline":
-            return gitcmd.known(self.path, self._baseline_tag)
+            return gitcmd.known(self.path, self.baseline_tag)
         base = self.known(BASE[variant], patches)
         if base is None:
             return None
@@ -230,7 +230,7 @@ class Tree:
         return dataclasses.replace(self, key=key, path=path)
 
     @property
-    def _baseline_tag(self) -> str:
+    def baseline_tag(self) -> str:
         """Name of the baseline as the description of today makes it."""
         where = Path(__file__).parent / "baseline"
         return f"refs/tags/baseline-{digest(self.kind, *sorted(where.glob('*.py')))[:16]}"
@@ -255,7 +255,7 @@ class Tree:
             except BaseException:
                 git(self.path, "checkout", "--quiet", "--force", "refs/tags/stock")
                 raise
-        git(self.path, "update-ref", self._baseline_tag, made)
+        git(self.path, "update-ref", self.baseline_tag, made)
         return made
 
     def switch(self, rev: str) -> None:

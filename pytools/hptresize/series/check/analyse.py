@@ -14,7 +14,15 @@ from pathlib import Path
 from ... import toolchain
 from ...cache import digest
 from ...kbuild import PLAIN
-from .compile import complaints, kernel_objects, present, qemu_objects, qemu_work
+from .compile import (
+    complaints,
+    kernel_objects,
+    kernel_tools,
+    present,
+    qemu_objects,
+    qemu_tools,
+    qemu_work,
+)
 from .model import Check, Step, said_by
 
 
@@ -119,19 +127,17 @@ def _rules(step: Step) -> Sequence[str]:
     return [toolchain.version("spatch"), digest(*scripts)]
 
 
-def _sparse(step: Step) -> Sequence[str]:
-    return [toolchain.version("sparse")]
-
-
 KERNEL = (
     Check("sparse", "sparse on the files of the patch: nothing new", sparse_kernel,
-          tools=_sparse, of="content", quick=False, place=PLAIN),
+          tools=lambda step: [toolchain.version("sparse"), *kernel_tools(step.tree, PLAIN)],
+          of="content", quick=False, place=PLAIN),
     Check("coccicheck", "the tree's coccicheck on the files of the patch: nothing new",
           cocci_kernel, tools=_rules, of="content", quick=False, place="copies"),
 )  # fmt: skip
 QEMU = (
     Check("sparse", "sparse on the files of the patch: nothing new", sparse_qemu,
-          tools=_sparse, of="content", quick=False, place="gcc"),
+          tools=lambda step: [toolchain.version("sparse"), *qemu_tools("gcc")],
+          of="content", quick=False, place="gcc"),
     Check("coccicheck", "the tree's semantic patches on the files of the patch: nothing new",
           cocci_qemu, tools=_rules, of="content", quick=False, place="copies"),
 )  # fmt: skip

@@ -14,10 +14,11 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ... import config, qemubuild, toolchain
+from ... import config, proc, qemubuild, toolchain
 from ...errors import BuildError
 from ...git import git
 from ...kbuild import FLAVOURS, PLAIN, Work, settings
+from ...sources import Tree
 from .model import FAILED, Check, Step, said_by
 
 # Together: both byte orders, both page sizes, with radix and without, with memory
@@ -71,6 +72,20 @@ def kernel_objects(step: Step, flavour: str, names: Sequence[str]) -> tuple[Work
     return work, work.compiled(present(step, names))
 
 
+def kernel_tools(tree: Tree, flavour: str) -> list[str]:
+    """Return what decides about the objects of a kernel, besides its sources."""
+    facts = FLAVOURS[flavour]
+    lines = settings(tree, facts, config.kernel_fragment().read_text())
+    return [toolchain.version(facts.gcc), facts.name, lines]
+
+
+def qemu_tools(compiler: str) -> list[str]:
+    """Return what decides about the objects of QEMU, besides its sources."""
+    libraries = [one.flags_from for one in toolchain.LIBRARIES if one.flags_from]
+    found = proc.output(["pkg-config", "--modversion", *libraries], what="pkg-config").decode()
+    return [toolchain.version(compiler), found, *qemubuild.CONFIGURE]
+
+
 def _kernel(flavour: str) -> Check:
     def build(step: Step) -> Sequence[str] | None:
         names = affected(step)
@@ -82,14 +97,10 @@ def _kernel(flavour: str) -> Check:
             return []
         return complaints(_made(lambda: work.objects(objects, "W=1")), step)
 
-    def tools(step: Step) -> Sequence[str]:
-        facts = FLAVOURS[flavour]
-        lines = settings(step.tree, facts, config.kernel_fragment().read_text())
-        return [toolchain.version(facts.gcc), facts.name, lines]
-
     return Check(
         f"build {flavour}", f"objects of the patch and users of its headers, W=1, {flavour}",
-        build, tools=tools, group="build", of="content", quick=False, place=flavour,
+        build, tools=lambda step: kernel_tools(step.tree, flavour), group="build",
+        of="content", quick=False, place=flavour,
     )  # fmt: skip
 
 
@@ -113,7 +124,7 @@ def _qemu(compiler: str) -> Check:
 
     return Check(
         f"build {compiler}", f"objects of the patch and users of its headers, {compiler}", build,
-        tools=lambda step: [toolchain.version(compiler), *qemubuild.CONFIGURE],
+        tools=lambda step: qemu_tools(compiler),
         group="build", of="content", quick=False, place=compiler,
     )  # fmt: skip
 

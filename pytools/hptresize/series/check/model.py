@@ -7,7 +7,6 @@ import collections
 import contextlib
 import dataclasses
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from ... import git as gitcmd
-from ... import proc
+from ... import kbuild, proc, qemubuild, toolchain
 from ...builds import Builder
 from ...cache import digest
 from ...errors import HptResizeError
@@ -24,6 +23,12 @@ from ..files import Patch, Series
 from ..worktree import Home
 
 State = Literal["ok", "FAIL", "-", "?"]
+
+# How it is asked is part of each answer's key.
+CODE = (
+    *sorted(Path(__file__).parent.glob("*.py")),
+    *(Path(str(one.__file__)) for one in (kbuild, qemubuild, toolchain)),
+)
 
 # How the line begins that says that a tool could not do its work at all.
 FAILED = "error: "
@@ -183,9 +188,7 @@ class Check:
         state = (tree.content(step.commit), tree.content(step.parent), tree.content(step.base))
         message = step.message if self.of == "patch" else ""
         rules = repr(step.series.rules.message) if self.of == "patch" else ""
-        own = sys.modules[self.asks.__module__].__file__
-        code = Path(own) if own else None  # how it is asked counts as well
-        return digest(self.name, *state, message, rules, *self.tools(step), code)
+        return digest(self.name, *state, message, rules, *self.tools(step), *CODE)
 
 
 def in_tree(*names: str) -> Callable[[Step], Sequence[str]]:
