@@ -156,6 +156,20 @@ def wait_for_end(pidfd: int) -> None:
     assert poller.poll(10_000), "QEMU still runs"
 
 
+def test_qemu_that_died_unseen_is_no_good_end(boot: Boot) -> None:
+    """Nobody waited for anything when it died."""
+    machine = boot(check=False)
+    pidfd = os.pidfd_open(machine.qemu_pid)
+    os.kill(machine.qemu_pid, signal.SIGSEGV)
+    wait_for_end(pidfd)
+    os.close(pidfd)
+    with pytest.raises(QemuDied, match="signal 11, not by a power-off"):
+        machine.power_off()
+    well = boot()
+    well.shutdown(quick=True)
+    well.power_off()
+
+
 def test_files_for_a_look_afterwards(boot: Boot, tmp_path: Path) -> None:
     machine = boot(run_dir=tmp_path / "run")
     machine.shutdown()

@@ -238,12 +238,11 @@ def run(
         load.finish()
         if load.wrong:
             report.steps[-1] = dataclasses.replace(report.steps[-1], wrong=load.wrong)
-        machine.console.check()
+        with ui.step("power the guest off"):
+            machine.power_off()
     except BaseException:
         machine.shutdown(quick=True)
         raise
-    with ui.step("power the guest off"):
-        machine.shutdown()
     report.seconds = time.monotonic() - begin
     return report
 

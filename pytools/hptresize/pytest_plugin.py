@@ -166,16 +166,6 @@ def hpt_config(
     )
 
 
-def _shut_down(machine: Machine) -> None:
-    """End a guest the way a test expects: in order, with nothing bad on its console."""
-    alive = machine.exit_status is None
-    machine.shutdown()
-    machine.console.check()
-    if alive and machine.exit_status != 0:
-        said = tail(machine.qemu_stderr, 3)
-        pytest.fail(f"QEMU {machine.describe_end()} when the guest powered off: {said}")
-
-
 class Boot:
     """Starts guests that end with a test (or a module of tests).
 
@@ -209,7 +199,7 @@ class Boot:
         machine = self._make(self._config.but(**changes), start_timeout=start_timeout)
         self._started.append(machine)
         if check:
-            self._stack.callback(_shut_down, machine)
+            self._stack.callback(machine.power_off)
         else:
             self._stack.callback(machine.shutdown, quick=True)
         machine.start()

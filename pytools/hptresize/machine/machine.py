@@ -15,6 +15,7 @@ from hptresize import elf
 from hptresize.errors import (
     MachineError,
     MigrationFailed,
+    QemuDied,
     QmpError,
     ResizeRefused,
     UsageError,
@@ -23,6 +24,7 @@ from hptresize.errors import (
 from .agent import Agent, CompletedCommand, Job
 from .config import MachineConfig
 from .console import Console
+from .outcome import tail
 from .process import Qemu
 from .watch import Deadline, Watch, describe_exit
 
@@ -153,6 +155,19 @@ class Machine:
         finally:
             qemu.close()
             self.console.close()
+
+    def power_off(self) -> None:
+        """Power the guest off and see that it was well to its end, and QEMU too.
+
+        :raises ConsoleBug: its console holds a pattern of a kernel bug.
+        :raises QemuDied: QEMU ended badly, now or before.
+        """
+        running = self._qemu is not None  # not one that was shut down before
+        self.shutdown()
+        self.console.check()
+        if running and self.exit_status != 0:
+            said = tail(self.qemu_stderr, 3)
+            raise QemuDied(f"QEMU {self.describe_end()}, not by a power-off: {said}")
 
     def _ask_to_power_off(self, qemu: Qemu, timeout: float) -> None:
         qemu.write_channel(self.agent.power_off_bytes())

@@ -88,10 +88,7 @@ class Guest:
                 with contextlib.suppress(MachineError, OSError):
                     self._gather()
             self.doing("power off")
-            self.machine.shutdown()
-            self.machine.console.check()
-            if self.machine.exit_status:
-                raise MachineError(f"QEMU {self.machine.describe_end()} at power-off")
+            self.machine.power_off()
 
     def _describe(self) -> None:
         machine = self.machine

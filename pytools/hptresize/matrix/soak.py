@@ -239,5 +239,4 @@ def _steps(
             soak.sample(now)
             update(now, limit, f"s: {result.done['resize']} resizes, now {what}")
         soak.load.finish()
-        soak.machine.shutdown()
-        soak.machine.console.check()
+        soak.machine.power_off()
