@@ -291,6 +291,9 @@ def _migrate(source: _Place, target: _Place, uri: str) -> bool:
     events = [{"capability": "events", "state": True}]
     source.qmp("migrate-set-capabilities", capabilities=events)
     source.qmp("migrate-set-parameters", downtime_limit=5000, max_bandwidth=1 << 40)
+    # An earlier migration may have failed here.
+    source.watch.forget_events()
+    before = len(source.qemu.stderr())
     source.qmp("migrate", uri=uri)
 
     def ended() -> bool:
@@ -301,7 +304,7 @@ def _migrate(source: _Place, target: _Place, uri: str) -> bool:
     status = source.qmp("query-migrate")
     if status["status"] == "completed":
         return True
-    if RESIZED_TOO_LATE not in source.qemu.stderr():
+    if RESIZED_TOO_LATE not in source.qemu.stderr()[before:]:
         raise MachineError(f"the migration failed: {status}")
     return False
 
