@@ -28,7 +28,7 @@ from .live import Board
 from .outcome import CellOutcome
 from .plan import PLAN, Limits, Task
 from .plugin import EVENT, MEASURE
-from .runner import CELLS
+from .runner import CELLS, ERROR
 from .side_by_side import Wanted
 from .spec import Cell
 
@@ -156,15 +156,19 @@ class _Gatherer:
         elif name in self._values and name not in self.done:
             self.done[name] = self._outcome(name, report)
             self.board.show(self.done[name])
+        elif report.failed:
+            self.problems.append(f"{name}, {report.when}: {_line_of(report)}")
 
     def _outcome(self, name: str, report: pytest.TestReport) -> CellOutcome:
         directory = self.job.where / CELLS / name
         known = outcome.read(directory)
-        if known is not None:
+        if known is not None and (not report.failed or known.status in outcome.BAD):
             return known
-        # The worker came to its end with the cell, or pytest ended the cell.
+        # The worker came to its end with the cell, or pytest ended the cell; or something
+        # failed when the cell itself had passed.
+        how = "worker died" if known is None else ERROR
         made = CellOutcome(
-            name, self._values[name], "fail", "worker died", _line_of(report),
+            name, self._values[name], "fail", how, _line_of(report),
             seconds=report.duration, directory=f"{CELLS}/{name}",
         )  # fmt: skip
         directory.mkdir(parents=True, exist_ok=True)

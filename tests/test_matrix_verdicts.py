@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What becomes of a cell that fails where nobody looked for a failure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hptresize.errors import GuestPanicked
+from hptresize.matrix import outcome, runner, session, spec
+from hptresize.matrix.live import Board
+from hptresize.matrix.plan import Limits, Task
+from hptresize.matrix.spec import Cell
+
+
+@pytest.fixture
+def cell() -> Cell:
+    return spec.load().cells("smoke")[0]
+
+
+def report(name: str, when: str, status: str) -> pytest.TestReport:
+    return pytest.TestReport(
+        f"cells.py::test_cell[{name}]", ("cells.py", 1, ""), {}, status, "E  it broke", when
+    )  # type: ignore[call-arg,arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(GuestPanicked("it panicked"), "xfail"), (TypeError("a typo"), "fail")]
+)
+def test_a_defect_of_ours_is_not_the_failure_expected(
+    cell: Cell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, status: str
+) -> None:
+    def guest(*what: object) -> None:
+        raise error
+
+    monkeypatch.setattr(runner, "Guest", guest)
+    monkeypatch.setattr(runner, "command_line", lambda task: "")
+    fails = Cell(cell.values, fails="the guest panics")
+    task = Task(fails, tmp_path, tmp_path, tmp_path, None)
+    assert runner.run_cell(task, tmp_path / "cell", lambda what: None).status == status
+
+
+@pytest.fixture
+def gatherer(cell: Cell, tmp_path: Path) -> session._Gatherer:
+    job = session.Job(tmp_path, [cell], [], Limits(1, 100))
+    nobody: Any = None
+    return session._Gatherer(job, Board(Console(quiet=True), 1), nobody)
+
+
+@pytest.mark.parametrize(
+    ("kept", "status"), [("pass", "fail"), ("xfail", "fail"), ("xpass", "xpass"), (None, "fail")]
+)
+def test_a_failure_after_the_cell_counts(
+    gatherer: session._Gatherer, cell: Cell, tmp_path: Path, kept: outcome.Status | None,
+    status: str,
+) -> None:  # fmt: skip
+    where = tmp_path / runner.CELLS / cell.id
+    if kept is not None:
+        where.mkdir(parents=True)
+        outcome.CellOutcome(cell.id, dict(cell.values), kept).write(where)
+    gatherer.pytest_runtest_logreport(report(cell.id, "call", "failed"))
+    assert gatherer.done[cell.id].status == status
+    found = outcome.read(where)
+    assert found is not None
+    assert found.status == status
+
+
+def test_a_failure_on_the_way_out_counts(gatherer: session._Gatherer, cell: Cell) -> None:
+    gatherer.pytest_runtest_logreport(report(cell.id, "call", "passed"))
+    gatherer.pytest_runtest_logreport(report(cell.id, "teardown", "failed"))
+    assert gatherer.problems == [f"{cell.id}, teardown: it broke"]
