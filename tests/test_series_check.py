@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import re
 import shutil
@@ -20,10 +22,11 @@ from hptresize import git as gitcmd
 from hptresize.baseline import Kind
 from hptresize.builds import Builder
 from hptresize.cache import Cache
+from hptresize.errors import HptResizeError
 from hptresize.git import git
 from hptresize.image import initramfs
 from hptresize.pytest_plugin import built
-from hptresize.series.check import boot, model, texts
+from hptresize.series.check import analyse, boot, model, texts
 from hptresize.series.check import compile as compile_
 from hptresize.series.check.all import checks_of
 from hptresize.series.check.boot import passed_by
@@ -188,6 +191,7 @@ def test_after_a_patch_that_does_not_apply(
 def test_only_what_is_new_counts() -> None:
     before = ["a.c:1: warning: x", "a.c:5: warning: x"]
     after = ["a.c:11: warning: x", "a.c:15: warning: x", "a.c:20: warning: x"]
+    assert new_findings(["a.c:9: lock on line 7"], ["a.c:19: lock on line 17"]) == []
     assert new_findings(before, after) == ["a.c:20: warning: x"]
 
 
@@ -359,6 +363,80 @@ def test_objects_of_a_configuration(home: Home, tree: sources.Tree, tmp_path: Pa
     names += [f"arch/powerpc/{name}/six.c" for name in ("on", "off")]
     mine = [f"init/{name}.o" for name in ("main", "one", "two", "four")]
     assert work.compiled(names) == ["arch/powerpc/on/six.o", *mine]
+
+
+COCCICHECK = """\
+#!/bin/bash
+[[ $COCCI == */bad.cocci ]] && { echo "coccicheck failed"; exit 255; }
+[[ $COCCI ]] && echo "$KBUILD_EXTMOD/init/main.c:1:1-2: ${COCCI##*/}"
+exit 0
+"""
+
+
+def test_each_rule_of_coccicheck_is_run(
+    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """One that fails is no silence; one in OCaml, for which there is no compiler, is left out."""
+    monkeypatch.setattr(toolchain, "require", Path)
+    rules = tree.path / "scripts/coccinelle"
+    rules.mkdir(parents=True)
+    (tree.path / "scripts/coccicheck").write_text(COCCICHECK)
+    (rules / "a.cocci").write_text("@initialize:ocaml@\n")
+    for name in ("b", "c"):
+        (rules / f"{name}.cocci").write_text("@r@\n// no ocaml\n")
+    commit(GOOD, init__main_c="more\n")
+    (step,) = steps_of(home, tree)
+    tree.apart().switch(step.commit)
+    said = analyse.cocci_kernel(step)
+    assert said == [f"init/main.c:1:1-2: {name}.cocci" for name in ("b", "c")]
+    (step.tree.path / "scripts/coccinelle/bad.cocci").write_text("@r@\n")
+    with pytest.raises(HptResizeError, match=r"with bad\.cocci failed \(status 255\)"):
+        analyse.cocci_kernel(step)
+
+
+CHECK_SPARSE = """\
+import json, sys
+for one in json.load(open(sys.argv[1])):
+    print(f"../{one['file']}:1:1: {one['command']}")
+    if "error" in one["command"]:
+        sys.exit(1)
+"""
+
+
+def test_sparse_looks_at_files_after_one_with_an_error(
+    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    (tree.path / "scripts/check_sparse.py").write_text(CHECK_SPARSE)
+    commit(GOOD, init__a_c="a\n", init__b_c="b\n")
+    (step,) = steps_of(home, tree)
+    step.tree.switch(step.commit)
+    commands = [
+        {"file": str(step.tree.path / f"init/{name}.c"), "output": f"{name}.o", "command": said}
+        for name, said in (("a", "error: x"), ("b", "warning: y"))
+    ]
+    (tmp_path / "compile_commands.json").write_text(json.dumps(commands))
+    monkeypatch.setattr(toolchain, "require", Path)
+    monkeypatch.setattr(analyse, "qemu_work", lambda step, compiler: (tmp_path, {}))
+    said = analyse.sparse_qemu(step) or ()
+    assert [line.rpartition("1: ")[2] for line in said] == ["error: x", "warning: y"]
+    (step.tree.path / "scripts/check_sparse.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(HptResizeError, match=r"check_sparse\.py failed"):
+        analyse.sparse_qemu(step)
+
+
+def test_a_tool_that_fails_is_no_silence(
+    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    commit(GOOD, init__main_c="more\n")
+    tool = tmp_path / "codespell"
+    tool.write_text("#!/bin/sh\necho no dictionary; exit 2\n")
+    tool.chmod(0o755)
+    monkeypatch.setattr(toolchain, "require", lambda program: tool)
+    report = asked(home, tree, dataclasses.replace(named("spelling"), tools=lambda step: ()))
+    assert report.results["spelling", 0].state == "?"
 
 
 def test_which_tests_belong_to_a_patch(home: Home, tree: sources.Tree, commit: Commit) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ... import toolchain
 from ...cache import digest
+from ...errors import HptResizeError
 from ...kbuild import PLAIN
 from .compile import (
     complaints,
@@ -23,7 +24,7 @@ from .compile import (
     qemu_tools,
     qemu_work,
 )
-from .model import Check, Step, said_by
+from .model import Check, Step, said_by, told_by
 
 
 def sparse_kernel(step: Step) -> Sequence[str] | None:
@@ -34,12 +35,15 @@ def sparse_kernel(step: Step) -> Sequence[str] | None:
     toolchain.require("sparse")
     work, objects = kernel_objects(step, PLAIN, names)
     if not objects:
-        return []
+        return None
     return complaints(work.objects(objects, "C=2", "CHECK=sparse"), step)
 
 
 def sparse_qemu(step: Step) -> Sequence[str] | None:
-    """Let scripts/check_sparse.py call sparse on those compiler commands."""
+    """Let scripts/check_sparse.py call sparse on those compiler commands.
+
+    On each alone: it ends at the first one that has an error, an accepted one as well.
+    """
     names = step.names(".c")
     if not names:
         return None
@@ -50,34 +54,50 @@ def sparse_qemu(step: Step) -> Sequence[str] | None:
     chosen = [one for one in commands if one["output"] in objects]
     for one in chosen:
         one["command"] = re.sub(r"^ccache +", "", one["command"])
-    if chosen:  # generated headers have to be there
-        said_by(["ninja", "-C", build_dir, *objects], env=env)
+    if not chosen:
+        return None
+    # Generated headers have to be there.
+    said_by(["ninja", "-C", build_dir, *objects], env=env)
+    return [line for one in chosen for line in _sparse_on(one, cgcc, build_dir, step)]
+
+
+def _sparse_on(command: dict[str, str], cgcc: Path, build_dir: Path, step: Step) -> list[str]:
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(chosen, file)
+        json.dump([command], file)
         file.flush()
         script = step.tree.path / "scripts/check_sparse.py"
-        _, lines = said_by(
+        status, lines = said_by(
             [sys.executable, script, file.name, cgcc], env={"MESON_BUILD_ROOT": str(build_dir)}
         )
-    return complaints(lines, step)
+    found = complaints(lines, step)
+    if status and not found:
+        raise HptResizeError(f"{script.name} failed: {' '.join(lines[-1:])[:200]}")
+    return found
 
 
 _PLACE = re.compile(r"^\S+:\d+(:\d+)?(-\d+)?: ")
 
 
 def cocci_kernel(step: Step) -> Sequence[str] | None:
-    """Run scripts/coccicheck, all its rules, on copies of the files of the patch."""
+    """Run scripts/coccicheck with each of its rules on copies of the files of the patch.
+
+    It ends at the first rule that fails, as those with a part in OCaml do without a compiler.
+    """
     toolchain.require("spatch")
 
     def run(copies: Path, tree: Path) -> list[str]:
-        _, lines = said_by(
-            ["bash", tree / "scripts/coccicheck"], cwd=tree,
-            env={
-                "MODE": "report", "KBUILD_EXTMOD": str(copies), "srctree": str(tree), "J": "1",
-                "VERBOSE": "0", "abs_objtree": str(tree), "TMPDIR": str(copies.parent),
-            },
-        )  # fmt: skip
-        return [line for line in lines if _PLACE.match(line)]
+        env = {
+            "MODE": "report", "KBUILD_EXTMOD": str(copies), "srctree": str(tree), "J": "1",
+            "VERBOSE": "0", "abs_objtree": str(tree), "TMPDIR": str(copies.parent),
+        }  # fmt: skip
+        found: list[str] = []
+        for rule in sorted((tree / "scripts/coccinelle").rglob("*.cocci")):
+            if not re.search(r"^@.*\bocaml\b", rule.read_text(), re.MULTILINE):
+                found += told_by(
+                    f"coccicheck with {rule.name}", ["bash", tree / "scripts/coccicheck"],
+                    cwd=tree, env={**env, "COCCI": str(rule)},
+                )  # fmt: skip
+        return [line for line in found if _PLACE.match(line)]
 
     return _on_copies(step, run)
 
@@ -89,7 +109,8 @@ def cocci_qemu(step: Step) -> Sequence[str] | None:
     def run(copies: Path, tree: Path) -> list[str]:
         found: list[str] = []
         for script in sorted((tree / "scripts/coccinelle").glob("*.cocci")):
-            _, lines = said_by(
+            lines = told_by(
+                f"spatch with {script.name}",
                 [
                     spatch, "--very-quiet", "--macro-file", tree / "scripts/cocci-macro-file.h",
                     "--sp-file", script, "--dir", copies,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ... import config, proc, qemubuild, toolchain
-from ...errors import BuildError
+from ...errors import BuildError, HptResizeError
 from ...git import git
 from ...kbuild import FLAVOURS, PLAIN, Work, settings
 from ...sources import Tree
@@ -52,7 +52,10 @@ def affected(step: Step) -> list[str]:
 def _mentioned(step: Step, pattern: str, top: Sequence[str]) -> bool:
     """Say whether git grep finds something; that it does not is no failure."""
     words = ("git", "-C", str(step.tree.path), "grep", "-qE", pattern, step.commit, "--", *top)
-    return said_by(words)[0] == 0
+    status, lines = said_by(words)
+    if status > 1:
+        raise HptResizeError(f"git grep failed: {' '.join(lines[:1])}")
+    return status == 0
 
 
 def complaints(lines: Sequence[str], step: Step) -> list[str]:
@@ -94,7 +97,7 @@ def _kernel(flavour: str) -> Check:
 
         work, objects = kernel_objects(step, flavour, names)
         if not objects:
-            return []
+            return None
         return complaints(_made(lambda: work.objects(objects, "W=1")), step)
 
     return Check(
@@ -120,7 +123,8 @@ def _made(make: Callable[[], list[str]]) -> list[str]:
 def _qemu(compiler: str) -> Check:
     def build(step: Step) -> Sequence[str] | None:
         names = affected(step)
-        return complaints(_qemu_at(step, names, compiler), step) if names else None
+        lines = _qemu_at(step, names, compiler) if names else None
+        return None if lines is None else complaints(lines, step)
 
     return Check(
         f"build {compiler}", f"objects of the patch and users of its headers, {compiler}", build,
@@ -152,13 +156,13 @@ def qemu_objects(build_dir: Path, tree: Path, names: Sequence[str]) -> dict[str,
     return found
 
 
-def _qemu_at(step: Step, names: Sequence[str], compiler: str) -> list[str]:
+def _qemu_at(step: Step, names: Sequence[str], compiler: str) -> list[str] | None:
     build_dir, env = qemu_work(step, compiler)
     objects = qemu_objects(build_dir, step.tree.path, names)
     for name in objects:
         (build_dir / name).unlink(missing_ok=True)
     if not objects:
-        return []
+        return None
     words = ["ninja", "-C", str(build_dir), f"-j{step.builder.jobs}", "-k0", *objects]
     status, lines = said_by(words, env=env)
     if status and not any(_COMPLAINT.search(line) for line in lines):

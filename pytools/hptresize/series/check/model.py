@@ -200,7 +200,7 @@ def new_findings(before: Sequence[str], after: Sequence[str]) -> list[str]:
     """Return what a tool says after a change and did not say before; line numbers move."""
 
     def plain(line: str) -> str:
-        return re.sub(r":\d+", "", line)
+        return re.sub(r"(:|\bline )\d+", "", line)
 
     left = collections.Counter(plain(line) for line in before)
     found: list[str] = []
@@ -223,5 +223,17 @@ def said_by(argv: proc.Words, *, cwd: Path | None = None, data: bytes | None = N
         out.seek(0)
         lines = out.read().decode(errors="replace").splitlines()
     return child.returncode, [line for line in lines if line.strip()]
+
+
+def told_by(what: str, argv: proc.Words, *, cwd: Path | None = None,
+            env: dict[str, str] | None = None) -> list[str]:  # fmt: skip
+    """Run a tool that complains by its output alone; return the lines.
+
+    :raises HptResizeError: it failed, so that what it did not say tells nothing.
+    """
+    status, lines = said_by(argv, cwd=cwd, env=env)
+    if status:
+        raise HptResizeError(f"{what} failed (status {status}): {' '.join(lines[-1:])[:200]}")
+    return lines
 
 

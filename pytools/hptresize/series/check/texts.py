@@ -50,9 +50,12 @@ def spelling(step: Step) -> Sequence[str]:
     diff = gitcmd.git(step.tree.path, "diff", "-U0", step.parent, step.commit)
     added = [line[1:] for line in diff.splitlines() if line.startswith("+")]
     text = "\n".join((step.message, *added, ""))
-    _, lines = said_by([toolchain.require("codespell"), "-"], data=text.encode())
+    status, lines = said_by([toolchain.require("codespell"), "-"], data=text.encode())
     # It prints the line, and then what should be in it.
-    return [line for line in lines if "==>" in line]
+    found = [line for line in lines if "==>" in line]
+    if status and not found:
+        raise HptResizeError(f"codespell failed: {' '.join(lines[-1:])}")
+    return found
 
 
 def kernel_doc(step: Step) -> Sequence[str] | None:
