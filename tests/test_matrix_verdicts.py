@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from rich.console import Console
 
-from hptresize.errors import GuestPanicked
-from hptresize.matrix import outcome, runner, session, spec
+from hptresize.errors import ConsoleBug, GuestPanicked
+from hptresize.matrix import outcome, runner, scenarios, session, soak, spec
 from hptresize.matrix.live import Board
 from hptresize.matrix.plan import Limits, Task
 from hptresize.matrix.spec import Cell
@@ -41,6 +43,18 @@ def test_a_defect_of_ours_is_not_the_failure_expected(
     fails = Cell(cell.values, fails="the guest panics")
     task = Task(fails, tmp_path, tmp_path, tmp_path, None)
     assert runner.run_cell(task, tmp_path / "cell", lambda what: None).status == status
+
+
+@pytest.mark.parametrize("migrate", [scenarios.migration, soak.Soak._migrate])
+def test_the_source_of_a_migration_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, migrate: Callable[[Any], None]
+) -> None:
+    """Its console, which nobody reads afterwards, and how its QEMU ended."""
+    monkeypatch.setattr(scenarios, "Machine", MagicMock())
+    guest = MagicMock(dimms=[])
+    guest.machine.power_off.side_effect = ConsoleBug("it warned")
+    with pytest.raises(ConsoleBug, match="it warned"):
+        migrate(guest)
 
 
 @pytest.fixture

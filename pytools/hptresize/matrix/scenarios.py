@@ -142,7 +142,7 @@ class Guest:
             f"query-hpt is {'not ' if said['the host'] is None else ''}there",
         )
         # Debian's is stripped and cannot be asked.
-        if "ppc64_pft_size" in elf.read_kernel(self.task.kernel).symbols:
+        if elf.read_kernel(self.task.kernel).symbols:
             said["ppc64_pft_size"] = machine.memory_symbol("ppc64_pft_size")
             said["htab_hash_mask"] = (machine.memory_symbol("htab_hash_mask") + 1).bit_length() + 6
         for who, what in said.items():
@@ -245,8 +245,10 @@ def migration(guest: Guest) -> None:
         guest.stack.callback(lambda: target.shutdown(quick=True))
         target.start()
         guest.note_memory()
-        guest.machine.migrate_to(target)
+        source = guest.machine
+        source.migrate_to(target)
         guest.machine = target
+        source.power_off()
         guest.agree(start + 1)
         guest.resize(start)
 

@@ -177,9 +177,10 @@ class Soak:
         while self.dimms:
             self._unplug()
         target = self._started(self.config.but(incoming=True))
-        self.machine.migrate_to(target)
-        self.machine.shutdown(quick=True)
+        source = self.machine
+        source.migrate_to(target)
         self.machine = target
+        source.power_off()
 
     def check(self) -> None:
         """See that the memory under check is right, all of it once.
