@@ -2,12 +2,15 @@
 """The C source of the host series, built into a library that Python can call.
 
 The source is taken out of the patches themselves, so what is tested is what
-is delivered.
+is delivered. HPTRESIZE_QEMU_TREE in the environment names a source tree to take
+it from instead: for a series that is being edited.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,8 +24,13 @@ HEADER = "include/hw/ppc/spapr_hpt_math.h"
 
 
 def extract(into: Path, *paths: str) -> None:
-    """Apply what the host series says of some of QEMU's files, by default the arithmetic."""
+    """Take some of QEMU's files out of the host series, by default the arithmetic."""
     paths = paths or (SOURCE, HEADER)
+    if tree := os.environ.get("HPTRESIZE_QEMU_TREE"):
+        for path in paths:
+            (into / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(Path(tree) / path, into / path)
+        return
     for patch in sorted((REPO / "qemu-patches").glob("0*.patch")):
         text = patch.read_text()
         if any(f" b/{path}\n" in text for path in paths):

@@ -7,7 +7,8 @@ the C code gets an entry and the group it lies in and works back to the hash.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 VALID, SECONDARY, LARGE, BOLTED = 0x1, 0x2, 0x4, 0x10
@@ -72,24 +73,11 @@ Place = tuple[int, int]
 Table = dict[Place, Translation]
 
 
-def rehash(table: Table, new_order: int) -> Table | None:
-    """Bolted entries keep their slot; None if two want the same one."""
-    new: Table = {}
-    for (_, slot), entry in table.items():
-        if not entry.bolted:
-            continue
-        place = (entry.group(new_order), slot)
-        if place in new:
-            return None
-        new[place] = entry
-    return new
-
-
-def overfull(table: Iterable[Translation], new_order: int) -> bool:
-    """Whether more bolted entries want a group than it has slots."""
-    wanted: dict[int, int] = {}
-    for entry in table:
-        if entry.bolted:
-            group = entry.group(new_order)
-            wanted[group] = wanted.get(group, 0) + 1
-    return any(count > SLOTS for count in wanted.values())
+def fits(table: Table, new_order: int, move: bool) -> bool:
+    """Whether all bolted entries have a place: of their own slot, or any of the group."""
+    wanted = Counter(
+        (entry.group(new_order), None if move else slot)
+        for (_, slot), entry in table.items()
+        if entry.bolted
+    )
+    return all(count <= (SLOTS if move else 1) for count in wanted.values())
