@@ -5,11 +5,14 @@
  * What is modelled, and the C it stands for (hw/ppc/spapr_hpt*.c of the series):
  *
  *   Guest()     the holder of the BQL: spapr_hpt_store(), spapr_hpt_mirror_store(),
- *               spapr_hpt_mirror_start() and _stop(), resize_commit(),
+ *               spapr_hpt_mirror_start() and _stop(), commit_work(),
  *               resize_cancel(), spapr_set_hpt()
  *   Copier()    mirror_copy_thread(): mirror_copy_group()
  *   Vcpu()      ppc_hash64_xlate(): walk, spapr_hpt_set_rc(), again on false
- *   Rcu()       call_rcu(): frees retired tables and mirrors
+ *   Work()      spapr_hpt_run_unwalked(): frees retired tables and mirrors
+ *
+ * A vCPU is in its execution loop from the beginning of a walk to its end, and
+ * an exclusive section begins when no vCPU is, and lets none in.
  *
  * Tables have one slot for each of ENTRIES entries, and keep two things of an
  * entry: its generation (0: not valid; each store makes a new one) and whether
@@ -37,19 +40,14 @@
  * Errors on purpose, of which each has to be found:
  *   -DLOOK_FIRST         a vCPU looks for the mirror before it sets the bit
  *   -DNO_REPEAT          a vCPU does not repeat its bit in the mirror
- *   -DNO_CHECK           a vCPU does not look, once it has the lock, whether the
- *                        mirror is still there
- *   -DSTOP_TAKES_NO_LOCK stop does not wait for those that hold a lock
+ *   -DREPEAT_TAKES_NO_LOCK
  *   -DCOPY_TAKES_NO_LOCK the copier works without the lock
  *   -DSTORE_TAKES_NO_LOCK
  *   -DSTOP_LEAVES_COPIER stop does not wait for the copier
- *   -DFREEZE_LATE        the table is frozen after its mirror was taken away
- *   -DNEVER_FREEZE
  *   -DPUBLISH_LATE       the copier runs before the mirror can be seen
- *   -DREHASH_FREEZE_LATE with -DREHASH: frozen after the entries were carried
- *   -DTRUST_A_BIT        a vCPU goes on where another one has set the bit
- *   -DFREE_AT_ONCE       the mirror is freed without waiting for readers
- * -DREHASH models the other implementation, which copies in the commit.
+ *   -DCOMMIT_MEETS_WALKS a commit is not an exclusive section
+ *   -DWALKS_COME_IN      walks begin in an exclusive section
+ *   -DFREE_AT_ONCE       a cancel frees without waiting for the end of walks
  */
 
 #ifndef VCPUS
@@ -75,8 +73,6 @@
 typedef Table {
     byte gen[ENTRIES];
     bit r[ENTRIES];
-    bool frozen;
-    bool in_copy;
     byte mirror;        /* of this table: the number of the table that follows */
     bool retired;       /* nobody can find it any more */
     bool freed;
@@ -100,7 +96,8 @@ bool stopping;
 bool copying;           /* the copier's thread exists */
 bool copied;            /* n_done == n_todo */
 bool garbage;           /* something is retired, and not freed */
-byte readers;           /* in an RCU read-side critical section */
+byte walkers;           /* vCPUs in their execution loop */
+bool exclusive;         /* an exclusive section, or one that waits for walkers */
 chan start_copier = [0] of { byte, byte };
 
 /* Of each entry: the generation whose bit a vCPU was told to be set */
@@ -128,13 +125,11 @@ byte claimed[ENTRIES];
     }
 
 /* The access goes on: from now on the bit has to be there */
-#define PROMISE(ok, e, gen)                                             \
-    if                                                                  \
-    :: ok ->                                                            \
+#define PROMISE(e, gen)                                                 \
+    atomic {                                                            \
         claimed[e] = gen;                                               \
         assert(table[current].gen[e] != gen || table[current].r[e])     \
-    :: else                                                             \
-    fi
+    }
 
 /* What the guest stored is in the current table, and bits that are promised */
 inline check_current(i)
@@ -153,15 +148,16 @@ inline check_current(i)
     }
 }
 
-/* All that is in one table is in the other, but for bits that are on the way */
-inline check_agree(from, to, i)
+/* All of one table is in the other, but for bits that a vCPU has on the way */
+inline check_agree(from, to, walks, i)
 {
     d_step {
         i = 0;
         do
         :: i < ENTRIES ->
             assert(table[from].gen[i] == table[to].gen[i]);
-            assert(!table[to].r[i] || table[from].r[i]);
+            assert(table[to].r[i] == table[from].r[i] ||
+                   (walks && table[from].r[i]));
             i++
         :: else -> break
         od;
@@ -201,7 +197,6 @@ proctype Vcpu()
 {
     byte hpt, e, gen, m, tmp_gen, tries;
     bit tmp_r, had;
-    bool ok;
 
     do
     :: tries < WALKS ->
@@ -209,10 +204,16 @@ proctype Vcpu()
         :: e = 0
         :: e = 1
         fi;
-        atomic { readers++; ok = false };
+        /* cpu_exec_start() */
+        atomic {
+#ifndef WALKS_COME_IN
+            !exclusive;
+#endif
+            walkers++
+        };
         /* The walk; again until the bit is set, or there is no such entry */
         do
-        :: !ok ->
+        :: true ->
             hpt = current;
             d_step {
                 assert(!table[hpt].freed);
@@ -221,23 +222,7 @@ proctype Vcpu()
             };
             if
             :: gen == 0 -> break        /* a fault, for the guest to handle */
-            :: else
-            fi;
-            /* ppc_hash64_must_set(); mb: the bit before the flag */
-            if
-            :: had ->
-                atomic {
-#ifdef TRUST_A_BIT
-                    ok = true;
-#else
-                    ok = !table[hpt].in_copy;
-#endif
-                    PROMISE(ok, e, gen)
-                };
-                if
-                :: ok -> goto again
-                :: else
-                fi
+            :: gen && had -> PROMISE(e, gen); break
             :: else
             fi;
 #ifdef LOOK_FIRST
@@ -259,30 +244,23 @@ proctype Vcpu()
             if
             :: m != NONE ->
                 /* spapr_hpt_mirror_repeat() */
+#ifndef REPEAT_TAKES_NO_LOCK
                 LOCK(m, e);
-                if
-#ifdef NO_CHECK
-                :: true ->
-#else
-                :: table[hpt].mirror == m ->
 #endif
-                    FOLLOW(hpt, m, e, tmp_gen, tmp_r)
-                :: else
-                fi;
+                FOLLOW(hpt, m, e, tmp_gen, tmp_r);
+#ifndef REPEAT_TAKES_NO_LOCK
                 UNLOCK(m, e)
+#endif
             :: else
             fi;
 #endif
-            /* rmb: the mirror before the frozen bit */
-            atomic {
-                ok = !table[hpt].frozen;
-                PROMISE(ok, e, gen)
-            };
+            PROMISE(e, gen);
+            break;
 again:      skip
-        :: ok -> break
         od;
+        /* cpu_exec_end() */
         atomic {
-            readers--; tries++;
+            walkers--; tries++;
             hpt = 0; gen = 0; m = 0; tmp_gen = 0; tmp_r = 0; had = 0; e = 0
         }
     :: else -> break
@@ -307,7 +285,7 @@ inline store(e, v)
         UNLOCK(next, e);
 #endif
         if
-        :: copied -> check_agree(current, next, i)
+        :: copied -> check_agree(current, next, true, i)
         :: else
         fi
     :: else ->
@@ -331,7 +309,6 @@ inline mirror_start()
     start_copier ! current, next;
     table[current].mirror = next
 #else
-    table[current].in_copy = true;
     table[current].mirror = next;
     /* mb: the mirror before what is read for it */
     start_copier ! current, next
@@ -346,75 +323,43 @@ inline mirror_stop()
     !copying;           /* qemu_thread_join() */
 #endif
     table[current].mirror = NONE;
-    table[current].in_copy = table[current].frozen;
-    /* mb: the pointer before the locks */
-#ifndef STOP_TAKES_NO_LOCK
-    i = 0;
-    do
-    :: i < LOCKS ->
-        mirror[next].lock[i] == 0;
-        i++
-    :: else -> i = 0; break
-    od;
-#endif
-#ifdef FREE_AT_ONCE
-    mirror[next].freed = true
-#else
-    /* call_rcu() */
+    /* spapr_hpt_run_unwalked() */
     atomic { mirror[next].retired = true; garbage = true }
-#endif
 }
 
-/* resize_commit() */
+/* commit_work() */
 inline commit()
 {
-#ifdef REHASH
-#ifndef REHASH_FREEZE_LATE
-    table[current].frozen = true;
-    table[current].in_copy = true;
-#endif
-    /* mb: frozen before what is carried over */
-    i = 0;
-    do
-    :: i < ENTRIES -> FOLLOW(current, next, i, gen, r); i++
-    :: else -> i = 0; break
-    od;
-#ifdef REHASH_FREEZE_LATE
-    table[current].frozen = true;
-#endif
-#else
-#if !defined(FREEZE_LATE) && !defined(NEVER_FREEZE)
-    table[current].frozen = true;
+#ifndef COMMIT_MEETS_WALKS
+    /* start_exclusive() */
+    exclusive = true;
+    walkers == 0;
 #endif
     mirror_stop();
-#ifdef FREEZE_LATE
-    table[current].frozen = true;
-#endif
-#endif
-    check_agree(current, next, i);
+    check_agree(current, next, false, i);
     /* spapr_set_hpt(), spapr_hpt_retire() */
     d_step { i = current; current = next };
     d_step { table[i].retired = true; garbage = true };
-    check_current(i)
+    check_current(i);
+    exclusive = false
 }
 
-/* resize_cancel(): the next table was never current, and is freed at once */
+/* resize_cancel(): no vCPU finds the next table, but one may be writing to it */
 inline cancel()
 {
-#ifndef REHASH
     mirror_stop();
+#ifdef FREE_AT_ONCE
+    atomic { mirror[next].freed = true; table[next].freed = true };
+#else
+    atomic { table[next].retired = true; garbage = true };
 #endif
-    table[next].freed = true;
     check_current(i)
 }
 
 inline resize()
 {
-#ifdef REHASH
-    atomic { next++; table[next].mirror = NONE; copied = true };
-#else
+    !garbage;           /* spapr_hpt_retiring() */
     mirror_start();
-#endif
     store(0, fresh);
     if
     :: copied -> commit()
@@ -440,19 +385,19 @@ proctype Guest()
         done++
     :: else -> break
     od;
-    readers == 0;
+    walkers == 0;
     check_current(i)
 }
 
-/* Grace periods: what was retired before a moment without readers is freed */
-proctype Rcu()
+/* What was retired is freed where no vCPU is in its loop */
+proctype Work()
 {
     byte i;
 
 end:
     do
     :: atomic {
-        readers == 0 && garbage ->
+        walkers == 0 && garbage ->
         garbage = false;
         i = 0;
         do
@@ -479,7 +424,7 @@ init
         table[0].mirror = NONE;
         run Copier();
         run Guest();
-        run Rcu();
+        run Work();
         i = 0;
         do
         :: i < VCPUS -> run Vcpu(); i++
