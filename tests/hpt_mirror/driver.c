@@ -27,9 +27,28 @@ typedef struct Live {
 } Live;
 
 typedef struct Vcpu {
-    SpaprHpt *hpt;                  /* NULL: it is not in the middle of a walk */
+    bool walks;                     /* it is in the middle of one */
+    bool marks;                     /* it is setting bits */
     uint64_t ptex, r;
 } Vcpu;
+
+typedef struct Entry {
+    uint64_t ptex, v, r;
+} Entry;
+
+enum Op {
+    OP_NOP, OP_ENTER, OP_REMOVE, OP_PROTECT, OP_OVERWRITE, OP_STRAY, OP_WALK,
+    OP_MARK, OP_STEP, OP_FINISH, OP_PREPARE, OP_POLL, OP_COMMIT, OP_CANCEL,
+    OP_NO_MEMORY
+};
+
+/* What a word of a sequence means: uniformly random ones make sense */
+typedef struct Step {
+    uint32_t op;
+    uint32_t t;                     /* index of a translation */
+    uint32_t slot;
+    uint32_t x, y, z;               /* 3, 6 and 4 bits, whatever op makes of them */
+} Step;
 
 /* Bits that are in the current table, and may be missing in the next one */
 typedef struct Pending {
@@ -51,11 +70,11 @@ static struct {
     /* What the guest asked for */
     unsigned order, flags;          /* 0: nothing */
     uint64_t dropped;               /* at the last switch */
-    uint64_t lost;                  /* bits that were set too late for it */
+    bool full;                      /* a bolted entry found no place */
+    bool forget;                    /* while PREPARE allocates the table */
 
     /* The sequence, and the window that a mark leaves to what follows it */
     const uint32_t *words;
-    int64_t *outcomes;
     uint32_t n, next;
     unsigned depth;
     int window;
@@ -86,8 +105,8 @@ static Entry read_entry(const SpaprHpt *hpt, uint64_t ptex)
 {
     return (Entry) {
         .ptex = ptex,
-        .v = be64toh(hpt->mmu.hptes[ptex].pte0),
-        .r = be64toh(hpt->mmu.hptes[ptex].pte1),
+        .v = be64toh(hpt->hptes[ptex].pte0),
+        .r = be64toh(hpt->hptes[ptex].pte1),
     };
 }
 
@@ -210,8 +229,11 @@ static void check_next_entry(uint64_t ptex)
           "next %#lx: was in slot %lu", ptex, live->ptex % SLOTS);
 }
 
-/* Invariant 2, for one entry of the current table */
-static void check_carried_over(const Live *live, bool fits)
+/*
+ * Invariant 2, for one entry of the current table. One that is not bolted and
+ * loses its slot in a shrink stays out, so that is checked when it is stored.
+ */
+static void check_carried_over(const Live *live, bool stored)
 {
     uint64_t group = home_of(live, next()->order) * SLOTS;
     uint64_t slot = live->ptex % SLOTS;
@@ -229,8 +251,9 @@ static void check_carried_over(const Live *live, bool fits)
     if (found || !shrinking()) {
         CHECK(found, "current %#lx is not in the next table", live->ptex);
     } else if (live->v & HPTE64_V_BOLTED) {
-        CHECK(!fits, "bolted %#lx was dropped, and all is well", live->ptex);
-    } else {
+        CHECK(!mirror_fits(), "bolted %#lx was dropped, and all is well",
+              live->ptex);
+    } else if (stored) {
         CHECK(read_entry(next(), group + slot).v & HPTE64_V_VALID,
               "current %#lx was dropped for no reason", live->ptex);
     }
@@ -242,73 +265,6 @@ static void check_current_entry(const Live *live)
 
     CHECK(same_words(live, &e, false), "current %#lx: %016lx %016lx", e.ptex,
           e.v, e.r);
-}
-
-/* All groups of both tables that have to do with one of the smaller table */
-static void check_family(uint64_t group, bool carried_over)
-{
-    uint64_t small;
-
-    if (!mirroring()) {
-        return;
-    }
-    small = MIN(mask_of(current()->order), mask_of(next()->order));
-    for (uint64_t to = group & small; to <= mask_of(next()->order);
-         to += small + 1) {
-        for (int slot = 0; slot < SLOTS; slot++) {
-            check_next_entry(to * SLOTS + slot);
-        }
-    }
-    for (uint64_t from = group & small; from <= mask_of(current()->order);
-         from += small + 1) {
-        for (int slot = 0; slot < SLOTS; slot++) {
-            const Live *live = live_at(from * SLOTS + slot);
-
-            if (live && carried_over) {
-                check_carried_over(live, mirror_fits());
-            }
-        }
-    }
-}
-
-static void check_families(void)
-{
-    for (uint32_t i = 0; i < d.n_pool; i++) {
-        check_family(d.pool[i].hash, complete());
-    }
-    for (unsigned i = 0; i < d.n_live; i++) {
-        check_family(d.live[i].ptex / SLOTS, complete());
-    }
-}
-
-/* After a store, whatever the copier has done */
-static void check_entry(uint64_t ptex)
-{
-    const Live *live = live_at(ptex);
-
-    if (live) {
-        check_current_entry(live);
-    } else {
-        CHECK(!(read_entry(current(), ptex).v & HPTE64_V_VALID),
-              "current %#lx is still there", ptex);
-    }
-    if (!mirroring()) {
-        return;
-    }
-    if (live && !shrinking()) {
-        check_carried_over(live, true);
-    }
-    check_family(ptex / SLOTS, complete() || shrinking());
-}
-
-static uint64_t count_valid(const SpaprHpt *hpt)
-{
-    uint64_t valid = 0;
-
-    for (uint64_t ptex = 0; ptex < 1ULL << (hpt->order - 4); ptex++) {
-        valid += !!(hpt->mmu.hptes[ptex].pte0 & htobe64(HPTE64_V_VALID));
-    }
-    return valid;
 }
 
 /* Whether all bolted entries have a place in the next table */
@@ -335,19 +291,98 @@ static bool should_fit(unsigned order, bool move_bolted)
     return true;
 }
 
+/* All groups of both tables that have to do with one of the smaller table */
+static void check_family(uint64_t group, bool carried_over)
+{
+    uint64_t small;
+
+    if (!mirroring()) {
+        return;
+    }
+    small = MIN(mask_of(current()->order), mask_of(next()->order));
+    for (uint64_t to = group & small; to <= mask_of(next()->order);
+         to += small + 1) {
+        for (int slot = 0; slot < SLOTS; slot++) {
+            check_next_entry(to * SLOTS + slot);
+        }
+    }
+    for (uint64_t from = group & small; from <= mask_of(current()->order);
+         from += small + 1) {
+        for (int slot = 0; slot < SLOTS; slot++) {
+            const Live *live = live_at(from * SLOTS + slot);
+
+            if (live && carried_over) {
+                check_carried_over(live, false);
+            }
+        }
+    }
+}
+
+/* Only where there is no room is there none, and then for good */
+static void check_full(void)
+{
+    if (mirroring() && !mirror_fits() && !d.full) {
+        CHECK(!should_fit(d.order, d.flags & 1), "full, but all fit");
+        d.full = true;
+    }
+    CHECK(!d.full || (mirroring() && !mirror_fits()), "not full any more");
+}
+
+static void check_families(void)
+{
+    for (uint32_t i = 0; i < d.n_pool; i++) {
+        check_family(d.pool[i].hash, complete());
+    }
+    for (unsigned i = 0; i < d.n_live; i++) {
+        check_family(d.live[i].ptex / SLOTS, complete());
+    }
+}
+
+/* After a store, whatever the copier has done */
+static void check_entry(uint64_t ptex)
+{
+    const Live *live = live_at(ptex);
+
+    if (live) {
+        check_current_entry(live);
+    } else {
+        CHECK(!(read_entry(current(), ptex).v & HPTE64_V_VALID),
+              "current %#lx is still there", ptex);
+    }
+    if (!mirroring()) {
+        return;
+    }
+    if (live) {
+        check_carried_over(live, true);
+    }
+    check_family(ptex / SLOTS, complete());
+    check_full();
+}
+
+static uint64_t count_valid(const SpaprHpt *hpt)
+{
+    uint64_t valid = 0;
+
+    for (uint64_t ptex = 0; ptex < 1ULL << (hpt->order - 4); ptex++) {
+        valid += !!(hpt->hptes[ptex].pte0 & htobe64(HPTE64_V_VALID));
+    }
+    return valid;
+}
+
+static bool anyone_walks(void)
+{
+    return d.vcpus[0].walks || d.vcpus[1].walks;
+}
+
 static void check_idle(void)
 {
     SpaprHptResize *resize = &shim_machine.hpt_resize;
 
     CHECK(resize->state == SPAPR_HPT_RESIZE_IDLE && !resize->next &&
-          !current()->mirror && !current()->frozen, "idle, but not quite");
-    shim_rcu_run();
-    for (int i = 0; i < N_VCPUS; i++) {
-        if (d.vcpus[i].hpt) {
-            return;
-        }
-    }
-    if (!d.depth) {
+          !current()->mirror, "idle, but not quite: state %d, %p, %p",
+          resize->state, resize->next, current()->mirror);
+    if (!anyone_walks()) {
+        shim_work();
         CHECK(shim_live == d.blocks_idle, "%lu blocks of memory, not %lu",
               shim_live, d.blocks_idle);
         CHECK(!shim_copier_step(0), "a copier is left behind");
@@ -371,12 +406,10 @@ static void follow_switch(const SpaprHpt *to)
             uint64_t ptex = home_of(&old[i], to->order) * SLOTS + slot;
             Entry e = read_entry(to, ptex);
 
-            if (same_words(&old[i], &e, true)) {
+            if (same_words(&old[i], &e, false)) {
                 Live live = old[i];
 
                 live.ptex = ptex;
-                live.r = e.r;
-                d.lost |= old[i].r & ~e.r;
                 live_set(&live);
             }
         }
@@ -406,20 +439,29 @@ static void check_rehashed(const SpaprHpt *from, const SpaprHpt *to)
 
 void shim_switched(SpaprHpt *from, SpaprHpt *to)
 {
-    CHECK(from->frozen && !to->frozen && !from->mirror, "state of the tables");
+    bool shrinks = to->order < from->order;
+    uint64_t must = 0;
+
+    CHECK(!anyone_walks() && !from->mirror, "a table is switched too early");
     if (!d.mirror) {
         check_rehashed(from, to);
         return;
     }
     for (unsigned i = 0; i < d.n_live; i++) {
-        check_current_entry(&d.live[i]);
-        check_carried_over(&d.live[i], true);
+        const Live *live = &d.live[i];
+
+        check_current_entry(live);
+        must += !live->stray && (!shrinks || (live->v & HPTE64_V_BOLTED));
     }
     for (uint64_t ptex = 0; ptex < 1ULL << (to->order - 4); ptex++) {
         check_next_entry(ptex);
     }
     follow_switch(to);
     CHECK(count_valid(to) == d.n_live, "entries in the new table twice");
+    for (unsigned i = 0; i < d.n_live; i++) {
+        must -= !shrinks || (d.live[i].v & HPTE64_V_BOLTED);
+    }
+    CHECK(!must, "%lu entries were lost", must);
 }
 
 /* Stores, as hypercalls make them */
@@ -517,12 +559,10 @@ static void do_stray(const Step *s, uint32_t i)
 
 /* vCPUs */
 
-static void stop_walk(Vcpu *vcpu)
+void driver_end_walks(void)
 {
-    if (vcpu->hpt) {
-        vcpu->hpt = NULL;
-        shim_rcu_read_unlock();
-    }
+    assert(!d.depth);
+    d.vcpus[0].walks = d.vcpus[1].walks = false;
 }
 
 static void do_walk(const Step *s, Vcpu *vcpu)
@@ -530,16 +570,11 @@ static void do_walk(const Step *s, Vcpu *vcpu)
     const Live *live = live_at(place_of(&d.pool[s->t], s->slot));
 
     if (live && !live->stray) {
-        stop_walk(vcpu);
-        shim_rcu_read_lock();
-        vcpu->hpt = current();
-        vcpu->ptex = live->ptex;
-        vcpu->r = live->r;
+        *vcpu = (Vcpu) { .walks = true, .ptex = live->ptex, .r = live->r };
     }
 }
 
 /* Another CPU's steps at the point of spapr_hpt_set_rc() that was chosen */
-void driver_window(int which);
 void driver_window(int which)
 {
     if (d.depth || d.window != which || !d.window_steps) {
@@ -554,31 +589,31 @@ void driver_window(int which)
     d.window_steps = 0;
 }
 
-static void finish_mark(const Live *was, uint64_t bits, bool ret)
+static void finish_mark(const Live *was, uint64_t bits)
 {
     for (unsigned i = 0; i < d.n_live; i++) {
         const Live *live = &d.live[i];
 
         if (live->stamp == was->stamp) {
-            CHECK(!ret || (live->r & bits) == bits,
+            CHECK((live->r & bits) == bits,
                   "%#lx: a bit that was set is lost", live->ptex);
             check_current_entry(live);
             check_family(live->ptex / SLOTS, complete());
         }
     }
+    check_full();
 }
 
 /* x: bits; y: how many steps others do meanwhile; z: where */
-static int64_t do_mark(const Step *s, Vcpu *vcpu)
+static void do_mark(const Step *s, Vcpu *vcpu)
 {
-    SpaprHpt *hpt = vcpu->hpt;
     uint64_t bits = (s->x & 3 ? s->x & 3ULL : 2ULL) << 7;
-    Live *live = hpt == current() ? live_at(vcpu->ptex) : NULL;
+    Live *live = live_at(vcpu->ptex);
     bool lands, ret;
     Live was = { };
 
-    if (!hpt) {
-        return 0;
+    if (!vcpu->walks) {
+        return;
     }
     lands = live && !((live->r ^ vcpu->r) & ~RC);
     if (lands) {
@@ -590,18 +625,18 @@ static int64_t do_mark(const Step *s, Vcpu *vcpu)
         d.window = s->z % WINDOWS;
         d.window_steps = s->y % 16;
     }
-    vcpu->hpt = NULL;
-    ret = spapr_hpt_set_rc(hpt, vcpu->ptex, vcpu->r, bits);
+    vcpu->marks = true;
+    ret = spapr_hpt_set_rc(current(), vcpu->ptex, vcpu->r, bits);
+    vcpu->marks = false;
     if (!d.depth) {
         d.window_steps = 0;
     }
     d.pending[d.depth] = (Pending) { };
-    shim_rcu_read_unlock();
-    CHECK(ret == (lands && hpt == current()), "set_rc says %d", ret);
+    vcpu->walks = false;
+    CHECK(ret == lands, "set_rc says %d", ret);
     if (lands) {
-        finish_mark(&was, bits, ret);
+        finish_mark(&was, bits);
     }
-    return d.depth ? MARK_IN_WINDOW : 0;
 }
 
 /* The guest's hypercalls */
@@ -613,98 +648,121 @@ static void check_pending(void)
     check_families();
 }
 
-static int64_t prepare(unsigned order, unsigned flags)
+/* PREPARE has let go of the BQL to allocate the table */
+void driver_bql_unlocked(void)
+{
+    if (d.forget) {
+        d.forget = false;
+        bql_lock();
+        spapr_hpt_resize_forget(&shim_machine);
+        bql_unlock();
+    }
+}
+
+static void prepare(unsigned order, unsigned flags, bool forget)
 {
     bool no_memory = shim_fail_alloc >= 0;
     bool same = order == d.order && flags == d.flags && order;
-    bool fits = !order || should_fit(order, flags & 1);
-    int64_t ret = shim_hcall(H_RESIZE_HPT_PREPARE, flags, order);
-    bool ran_out = no_memory && shim_fail_alloc < 0;
+    bool starts = order && !same;
+    bool retiring = spapr_hpt_retiring() || (starts && d.order);
+    int64_t ret;
+    bool ran_out;
 
-    d.order = ret == H_SUCCESS || ret >= H_LONG_BUSY_ORDER_1_MSEC ? order : 0;
-    d.flags = flags;
+    if (!same) {
+        d.order = 0;
+        d.full = false;
+    }
+    d.forget = forget && starts;
+    ret = shim_hcall(H_RESIZE_HPT_PREPARE, flags, order);
+    ran_out = no_memory && shim_fail_alloc < 0;
+    if (shim_machine.hpt_resize.state != SPAPR_HPT_RESIZE_IDLE) {
+        d.order = order;
+        d.flags = flags;
+        check_full();
+    }
     if (!order) {
         CHECK(ret == H_SUCCESS, "PREPARE 0: %ld", ret);
-    } else if (ran_out && !same) {
+    } else if (starts && retiring) {
+        CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC && !d.order,
+              "PREPARE while a table is being freed: %ld", ret);
+    } else if (starts && forget) {
+        CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC && !d.order,
+              "PREPARE, forgotten meanwhile: %ld", ret);
+    } else if (ran_out && starts) {
         /* Rehash can do without what it gets memory in advance with */
-        CHECK(ret == H_NO_MEM || (!d.mirror && ret == H_SUCCESS),
+        CHECK(ret == H_RESOURCE || (!d.mirror && ret == H_SUCCESS),
               "PREPARE without memory: %ld", ret);
     } else if (ret == H_PTEG_FULL) {
-        CHECK(d.mirror && flags && !fits, "PREPARE: H_PTEG_FULL for nothing");
+        CHECK(same && d.full && flags && complete(), "H_PTEG_FULL for nothing");
     } else if (ret == H_SUCCESS) {
         CHECK(!d.mirror || complete(), "PREPARE: H_SUCCESS too early");
-        CHECK(!d.mirror || !flags || fits, "PREPARE: H_SUCCESS, and no room");
-        CHECK(!d.mirror || mirror_fits() == fits,
-              "what fits is %d", fits);
+        CHECK(!d.full || !flags, "PREPARE: H_SUCCESS, and no room");
     } else {
         CHECK(ret >= H_LONG_BUSY_ORDER_1_MSEC && !complete() && d.mirror,
               "PREPARE: %ld", ret);
     }
+    d.forget = false;
     if (d.order) {
         check_pending();
     } else {
         check_idle();
     }
-    return ret;
 }
 
-static int64_t do_prepare(const Step *s)
+/* z: 0 it is forgotten while it allocates the table */
+static void do_prepare(const Step *s)
 {
-    return prepare(HPT_ORDER_MIN + s->y % ORDERS, s->x & 1);
+    prepare(HPT_ORDER_MIN + s->y % ORDERS, s->x & 1, !s->z);
 }
 
-static int64_t do_poll(void)
+static void do_poll(void)
 {
-    return d.order ? prepare(d.order, d.flags) : 0;
+    if (d.order) {
+        prepare(d.order, d.flags, false);
+    }
 }
 
-/* A table was retired: vCPUs are told to leave it, until it is freed */
-static void check_readers_leave(void)
-{
-    unsigned exits = shim_exits;
-
-    CHECK(shim_timer_armed, "nobody will end the readers of the old table");
-    shim_timer_fire();
-    CHECK(shim_exits > exits, "no vCPU is told to leave the old table");
-    CHECK(shim_timer_armed, "vCPUs are told once only");
-    shim_rcu_run();
-    shim_timer_fire();
-    CHECK(shim_timer_armed == shim_rcu_pending(),
-          "vCPUs are told to leave a table that is not there");
-}
-
-static int64_t commit_pending(void)
+static void commit_pending(void)
 {
     bool ready = !d.mirror || complete();
-    bool fits = should_fit(d.order, d.flags & 1);
-    unsigned flushes = shim_flushes;
+    bool fits = d.mirror ? !d.full : should_fit(d.order, d.flags & 1);
+    unsigned order = d.order;
+    bool flushed = true;
     int64_t ret;
 
     d.dropped = 0;
-    d.lost = 0;
-    ret = shim_hcall(H_RESIZE_HPT_COMMIT, d.flags, d.order);
+    for (int i = 0; i < SHIM_CPUS; i++) {
+        shim_cpus[i].parent_obj.flushed = false;
+    }
+    ret = shim_hcall(H_RESIZE_HPT_COMMIT, d.flags, order);
     if (!ready) {
         CHECK(ret == H_BUSY, "COMMIT of what is not ready: %ld", ret);
         check_pending();
-        return ret;
+        return;
     }
-    CHECK(ret == (fits ? H_SUCCESS : H_PTEG_FULL), "COMMIT: %ld", ret);
-    CHECK(ret != H_SUCCESS || current()->order == d.order, "another order");
-    CHECK(!d.dropped || shim_flushes > flushes,
-          "dropped entries, and TLBs keep them");
-    check_readers_leave();
     d.order = 0;
+    d.full = false;
+    CHECK(ret == (fits ? H_SUCCESS : H_PTEG_FULL), "COMMIT: %ld", ret);
+    CHECK(ret != H_SUCCESS || current()->order == order, "another order");
+    for (int i = 0; i < SHIM_CPUS; i++) {
+        flushed &= shim_cpus[i].parent_obj.flushed;
+    }
+    CHECK(!d.dropped || flushed, "dropped entries, and TLBs keep them");
     check_idle();
-    return ret == H_SUCCESS ? d.lost : ret;
 }
 
 /* x: 0 with another size, which must do nothing */
-static int64_t do_commit(const Step *s)
+static void do_commit(const Step *s)
 {
     int64_t ret;
 
+    if (d.depth) {
+        /* It would have to wait for the vCPU that is in a walk */
+        return;
+    }
     if (d.order && s->x) {
-        return commit_pending();
+        commit_pending();
+        return;
     }
     ret = shim_hcall(H_RESIZE_HPT_COMMIT, 0, HPT_ORDER_MIN + ORDERS);
     CHECK(ret == H_CLOSED, "COMMIT of what was not prepared: %ld", ret);
@@ -713,17 +771,17 @@ static int64_t do_commit(const Step *s)
     } else {
         check_idle();
     }
-    return ret;
 }
 
 /* x: by the guest, or by a reset */
 static void do_cancel(const Step *s)
 {
     if (s->x & 1) {
-        prepare(0, d.flags);
+        prepare(0, d.flags, false);
     } else {
         spapr_hpt_resize_forget(&shim_machine);
         d.order = 0;
+        d.full = false;
         check_idle();
     }
 }
@@ -731,72 +789,73 @@ static void do_cancel(const Step *s)
 static void do_copy(unsigned groups)
 {
     CHECK(shim_copier_step(groups) == mirroring(), "a copier, or none");
+    check_full();
     check_families();
 }
 
-static int64_t do_vcpu_step(const Step *s)
+static void do_vcpu_step(const Step *s)
 {
     Vcpu *vcpu = &d.vcpus[(s->x >> 2) & 1];
 
-    if (s->op == OP_WALK || !vcpu->hpt) {
+    if (vcpu->marks) {
+        /* A vCPU does one thing at a time: the other one may */
+        return;
+    }
+    if (s->op == OP_WALK || !vcpu->walks) {
         do_walk(s, vcpu);
     }
-    return s->op == OP_MARK ? do_mark(s, vcpu) : 0;
-}
-
-static int64_t do_guest_step(const Step *s)
-{
-    switch (s->op) {
-    case OP_PREPARE:
-        return do_prepare(s);
-    case OP_POLL:
-        return do_poll();
-    case OP_COMMIT:
-        return do_commit(s);
-    default:
-        do_cancel(s);
-        return 0;
+    if (s->op == OP_MARK) {
+        do_mark(s, vcpu);
     }
 }
 
-static int64_t do_decoded(const Step *s, uint32_t i)
+static void do_decoded(const Step *s, uint32_t i)
 {
     switch (s->op) {
-    case OP_NOP:
-        return 0;
     case OP_ENTER:
         do_enter(s, i);
-        return 0;
+        break;
     case OP_REMOVE:
         do_remove(s);
-        return 0;
+        break;
     case OP_PROTECT:
         do_protect(s, i);
-        return 0;
+        break;
     case OP_OVERWRITE:
         do_overwrite(s, i);
-        return 0;
+        break;
     case OP_STRAY:
         do_stray(s, i);
-        return 0;
+        break;
     case OP_WALK:
     case OP_MARK:
-        return do_vcpu_step(s);
+        do_vcpu_step(s);
+        break;
     case OP_STEP:
         do_copy(1 + s->y);
-        return 0;
+        break;
     case OP_FINISH:
         do_copy(UINT_MAX);
-        return 0;
+        break;
+    case OP_PREPARE:
+        do_prepare(s);
+        break;
+    case OP_POLL:
+        do_poll();
+        break;
+    case OP_COMMIT:
+        do_commit(s);
+        break;
+    case OP_CANCEL:
+        do_cancel(s);
+        break;
     case OP_NO_MEMORY:
         shim_fail_alloc = s->x ? -1 : s->y % 10;
-        return 0;
-    default:
-        return do_guest_step(s);
+        break;
     }
 }
 
-Step driver_decode(uint32_t word, uint32_t n_pool)
+static Step decode(uint32_t word, uint32_t n_pool)
 {
     static const uint8_t ops[32] = {
         OP_NOP, OP_ENTER, OP_ENTER, OP_ENTER, OP_ENTER, OP_ENTER, OP_ENTER,
@@ -818,16 +877,15 @@ Step driver_decode(uint32_t word, uint32_t n_pool)
 
 static void do_step(uint32_t i)
 {
-    Step s = driver_decode(d.words[i], d.n_pool);
+    Step s = decode(d.words[i], d.n_pool);
 
-    /* A vCPU does one thing at a time: the other one may */
-    d.outcomes[i] = do_decoded(&s, i);
+    do_decoded(&s, i);
+    CHECK(shim_tables <= 2, "%lu tables", shim_tables);
 }
 
-int64_t driver_run(const uint32_t *words, uint32_t n, int64_t *outcomes)
+int64_t driver_run(const uint32_t *words, uint32_t n)
 {
     d.words = words;
-    d.outcomes = outcomes;
     d.n = n;
     d.next = 0;
     while (d.next < n) {
@@ -837,7 +895,9 @@ int64_t driver_run(const uint32_t *words, uint32_t n, int64_t *outcomes)
         if (d.failed) {
             return i;
         }
-        shim_rcu_run();
+        if (!anyone_walks()) {
+            shim_work();
+        }
     }
     return -1;
 }
@@ -858,37 +918,17 @@ void driver_start(const Translation *pool, uint32_t n_pool, uint32_t order,
     shim_machine.ram_size = 1ULL << 40;
     shim_machine.resize_hpt = SPAPR_RESIZE_HPT_ENABLED;
     shim_machine.hpt_resize.ops =
-        spapr_hpt_resize_mode(mirror ? "mirror" : "rehash");
+        mirror ? &spapr_hpt_resize_mirror : &spapr_hpt_resize_rehash;
     shim_fail_alloc = -1;
     spapr_set_hpt(&shim_machine, spapr_hpt_new(order));
     d.blocks_idle = shim_live;
 }
 
-int64_t driver_dump(bool of_next, Entry *entries, int64_t max)
-{
-    const SpaprHpt *hpt = of_next ? next() : current();
-    int64_t n = 0;
-
-    if (of_next && (!complete() || !mirror_fits())) {
-        return -1;
-    }
-    for (uint64_t ptex = 0; ptex < 1ULL << (hpt->order - 4); ptex++) {
-        Entry e = read_entry(hpt, ptex);
-
-        if ((e.v & HPTE64_V_VALID) && n < max) {
-            entries[n++] = e;
-        }
-    }
-    return n;
-}
-
 uint64_t driver_end(void)
 {
-    for (int i = 0; i < N_VCPUS; i++) {
-        stop_walk(&d.vcpus[i]);
-    }
+    driver_end_walks();
     spapr_hpt_resize_forget(&shim_machine);
     spapr_set_hpt(&shim_machine, NULL);
-    shim_rcu_run();
+    shim_work();
     return shim_live;
 }

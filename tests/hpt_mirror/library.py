@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-REPO = Path(__file__).resolve().parents[2]
+import hpt_math.library
+
 HERE = Path(__file__).parent
 
 UNITS = ("math", "mirror", "populate", "resize")
@@ -46,10 +47,7 @@ SMALL = Mutation(
 
 def extract(into: Path, mutations: Iterable[Mutation] = ()) -> None:
     """Take the files under test out of the host series, errors put in as asked."""
-    wanted = [f"--include={path}" for path in (*SOURCES, *HEADERS)]
-    for patch in sorted((REPO / "qemu-patches").glob("0*.patch")):
-        if any(f" b/{path}" in patch.read_text() for path in (*SOURCES, *HEADERS)):
-            subprocess.run(["git", "apply", *wanted, str(patch)], cwd=into, check=True)
+    hpt_math.library.extract(into, *SOURCES, *HEADERS)
     for mutation in (SMALL, *mutations):
         path = into / mutation.path
         text = path.read_text()

@@ -13,8 +13,8 @@ TABLE = "hw/ppc/spapr_hpt.c"
 #: found by the sequences of the driver
 BY_SEQUENCES = [
     Mutation(
-        "an entry that moved stays where it was",
-        MATH, "hpt_store(pair->to, old_ptex, &none);", "(void)none;",
+        "what is gone stays in the next table",
+        MATH, "hpt_store(pair->to, old_group * HPT_SLOTS_PER_GROUP + at, &none);", "(void)none;",
     ),
     Mutation(
         "entries in a group that their hash does not name are carried over",
@@ -25,38 +25,57 @@ BY_SEQUENCES = [
         MATH, "        hash = ~hash;\n", "",
     ),
     Mutation(
+        "a copy is any entry that is in the slot",
+        MATH, "    return !((a->v ^ b->v) & ~HPT_V_DIRTY) && !((a->r ^ b->r) & ~HPT_R_RC);\n",
+        "    return a->v & b->v & HPT_V_VALID;\n",
+    ),
+    Mutation(
+        "a copy that moved is not found",
+        MATH, "int n = hpt_may_move(pair, e) ? HPT_SLOTS_PER_GROUP : 1;", "int n = 1;",
+    ),
+    Mutation(
+        "a copy is looked for in the first slot",
+        MATH, "int at = (slot + i) % HPT_SLOTS_PER_GROUP;", "int at = i;",
+    ),
+    Mutation(
+        "an entry that may not move any more stays where it was moved to",
+        MATH, "(at == slot || hpt_may_move(pair, &now))", "true",
+    ),
+    Mutation(
         "a bolted entry that finds no place is not reported",
-        MATH, "                losers++;\n", "",
+        MATH, "return now.v & HPT_V_BOLTED ? HPT_FOLLOW_FULL : HPT_FOLLOW_NONE;",
+        "return HPT_FOLLOW_NONE;",
     ),
     Mutation(
-        "a bolted entry that kept its slot is put into another one too",
-        MATH, "g->origins[slot] == ptex ||", "",
+        "a bolted entry is put over another one",
+        MATH, "    if (!hpt_may_move(pair, e)) {\n        return -1;",
+        "    if (!hpt_may_move(pair, e)) {\n        return slot;",
     ),
     Mutation(
-        "what is gone stays in the smaller table",
-        MATH, "if (now.v != e->v || now.r != e->r) {",
-        "if (hpt_group_has(&g, slot) && (now.v != e->v || now.r != e->r)) {",
+        "an entry that is not bolted is put over one that is",
+        MATH, "    if (!(e->v & HPT_V_BOLTED)) {\n        return -1;",
+        "    if (!(e->v & HPT_V_BOLTED)) {\n        return slot;",
     ),
     Mutation(
-        "changed bits alone are not written to the smaller table",
-        MATH, "if (now.v != e->v || now.r != e->r) {", "if (now.v != e->v) {",
+        "a bolted entry does not take the slot of one that is not",
+        MATH, "    if (!(there & HPT_V_BOLTED)) {\n        return slot;\n    }\n", "",
     ),
     Mutation(
-        "non-bolted entries come first",
-        MATH, "if ((e.v & HPT_V_BOLTED) != kind ||", "if ((e.v & HPT_V_BOLTED) == kind ||",
+        "a bolted entry does not take another slot of one that is not",
+        MATH, "            loose = i;\n", "",
     ),
     Mutation(
-        "rehash puts bolted entries over each other",
-        MATH, "    if (!move_bolted) {\n        return -1;",
-        "    if (!move_bolted) {\n        return slot;",
+        "a bolted entry has another slot though it may not",
+        MATH, "return pair->move_bolted &&", "return",
     ),
     Mutation(
         "a store is not mirrored",
         MIRROR, "    mirror_follow(mirror, ptex, &was);\n", "    (void)was;\n",
     ),
     Mutation(
-        "a vCPU does not look whether the mirror is still there",
-        MIRROR, "if (qatomic_read(&current->mirror) == mirror) {", "if (true) {",
+        "a lack of room is forgotten",
+        MIRROR, "    case HPT_FOLLOW_PLACED:\n",
+        "    case HPT_FOLLOW_PLACED:\n        qatomic_set(&mirror->full, false);\n",
     ),
     Mutation(
         "the copier leaves out the last group of a chunk",
@@ -69,12 +88,10 @@ BY_SEQUENCES = [
         "        for (int i = 0; i < SPAPR_HPT_CHUNK_GROUPS; i++) {\n",
     ),
     Mutation(
-        "a group that has room again counts as full",
-        MIRROR, "            qatomic_dec(&mirror->n_full);\n", "",
-    ),
-    Mutation(
         "the next table does not know what it has",
-        MIRROR, "    spapr_hpt_note(mirror->next, group, merge.valid, merge.bolted);\n", "",
+        MIRROR,
+        "        spapr_hpt_note_entry(mirror->next, to_ptex,\n"
+        "                             hpt_load(mirror->pair.to, to_ptex).v);\n", "",
     ),
     Mutation(
         "the copier is not waited for",
@@ -94,34 +111,47 @@ BY_SEQUENCES = [
     ),
     Mutation(
         "a vCPU does not repeat its bits in the mirror",
-        TABLE, "        spapr_hpt_mirror_repeat(mirror, hpt, ptex);\n", "",
+        TABLE, "        spapr_hpt_mirror_repeat(mirror, ptex);\n", "",
     ),
     Mutation(
-        "the old table is not frozen",
-        RESIZE, "    spapr_hpt_freeze(resize->current, true);\n", "",
+        "a table that is being freed does not count",
+        TABLE, "        qatomic_inc(&n_retired);\n", "",
+        also=(("    qatomic_dec(&n_retired);\n", ""),),
     ),
     Mutation(
-        "the old table is frozen too late",
-        TABLE, "    qatomic_set(&hpt->frozen, frozen);\n",
-        "    if (!frozen || !hpt->mirror) { qatomic_set(&hpt->frozen, frozen); }\n",
+        "PREPARE does not mind that a table is being freed",
+        RESIZE, "if (spapr_hpt_retiring()) {", "if (false) {",
     ),
     Mutation(
-        "vCPUs are told only once to leave the old table",
-        TABLE, "    if (n_retired) {\n", "    if (!n_retired) {\n",
+        "PREPARE does not mind that it was cancelled meanwhile",
+        RESIZE, "if (resize->generation != generation) {",
+        "if (resize->generation < generation) {",
+    ),
+    Mutation(
+        "a COMMIT is not exclusive",
+        RESIZE, "    if (kvm_enabled()) {\n        return timed_commit(",
+        "    if (true) {\n        return timed_commit(",
+    ),
+    Mutation(
+        "a COMMIT is done though the vCPU took an interrupt",
+        RESIZE, "env->nip == nip.target_ptr &&", "",
     ),
     Mutation(
         "TLBs are not flushed",
         RESIZE, "flush = resize->ops->drops(resize);", "flush = false;",
     ),
     Mutation(
+        "the TLBs of other vCPUs are not flushed",
+        RESIZE, "async_run_on_cpu(cs, resize_flush_work, RUN_ON_CPU_NULL);", "(void)cs;",
+    ),
+    Mutation(
         "a cancelled preparation leaves its table behind",
-        RESIZE, "    resize->ops->stop(resize);\n    spapr_hpt_free(resize->next);\n",
-        "    resize->ops->stop(resize);\n",
+        RESIZE, "        spapr_hpt_retire(resize->next);\n", "",
     ),
     Mutation(
         "COMMIT does not mind the size",
-        RESIZE, "    if (!resize_is_for(resize, flags, order)) {\n        return H_CLOSED;",
-        "    if (resize->state == SPAPR_HPT_RESIZE_IDLE) {\n        return H_CLOSED;",
+        RESIZE, "           resize->order == order && resize->flags == flags;",
+        "           resize->flags == flags;",
     ),
 ]  # fmt: skip
 
@@ -129,11 +159,12 @@ BY_SEQUENCES = [
 BY_ADDRESSES = [
     Mutation(
         "a mirror is freed while a vCPU holds it",
-        MIRROR, "call_rcu(mirror, mirror_free, rcu);", "mirror_free(mirror);",
+        MIRROR, "spapr_hpt_run_unwalked(mirror_free_work, mirror);", "mirror_free(mirror);",
     ),
     Mutation(
-        "a table is freed while a vCPU walks it",
-        TABLE, "call_rcu(hpt, spapr_hpt_free_rcu, rcu);", "spapr_hpt_free_rcu(hpt);",
+        "a cancelled table is freed while a vCPU repeats a bit in it",
+        RESIZE, "spapr_hpt_retire(resize->next);",
+        "spapr_hpt_free(resize->next);\n        spapr_hpt_retire(g_new0(SpaprHpt, 1));",
     ),
     Mutation(
         "memory is got for more than the table",
@@ -146,16 +177,15 @@ BY_THREADS = [
     Mutation(
         "a vCPU looks for the mirror before it sets the bit",
         TABLE, "    SpaprHptMirror *mirror;\n",
-        "    SpaprHptMirror *mirror, *first = qatomic_rcu_read(&hpt->mirror);\n",
-        also=(("    if (mirror) {\n        spapr_hpt_mirror_repeat(mirror, hpt, ptex);",
+        "    SpaprHptMirror *mirror, *first = qatomic_load_acquire(&hpt->mirror);\n",
+        also=(("    if (mirror) {\n        spapr_hpt_mirror_repeat(mirror, ptex);",
                "    (void)mirror;\n"
-               "    if (first) {\n        spapr_hpt_mirror_repeat(first, hpt, ptex);"),),
+               "    if (first) {\n        spapr_hpt_mirror_repeat(first, ptex);"),),
     ),
     Mutation(
-        "a bit that another vCPU has not finished setting counts",
-        MIRROR, "    qatomic_set(&current->mmu.in_copy, true);\n", "",
-        also=(("qatomic_set(&current->mmu.in_copy, current->frozen);",
-               "qatomic_set(&current->mmu.in_copy, false);"),),
+        "a COMMIT meets vCPUs in the middle of a walk",
+        RESIZE, "    if (kvm_enabled()) {\n        return timed_commit(",
+        "    if (true) {\n        return timed_commit(",
     ),
     Mutation(
         "the copier starts before the mirror can be seen",
@@ -180,9 +210,13 @@ BY_THREADS = [
         "    static QemuSpin none, *lock = &none;\n    qemu_spin_lock(lock);\n",
     ),
     Mutation(
-        "stop does not wait for those that hold a lock",
-        MIRROR, "        qemu_spin_lock(&mirror->locks[i]);\n"
-        "        qemu_spin_unlock(&mirror->locks[i]);\n", "",
+        "a vCPU repeats its bits without the lock",
+        MIRROR,
+        "    QemuSpin *lock = mirror_lock(mirror, ptex / HPTES_PER_GROUP);\n"
+        "    HptEntry e = hpt_load(mirror->pair.from, ptex);\n",
+        "    QemuSpin none = { }, *lock = &none;\n"
+        "    HptEntry e = hpt_load(mirror->pair.from, ptex);\n"
+        "    sched_yield();\n    qemu_spin_lock(lock);\n",
     ),
     Mutation(
         "a store loses the bits that come between its reading and its writing",
@@ -197,5 +231,14 @@ BY_THREADS = [
         "                                              cpu_to_be64(seen | bits))))\n",
         "    while ((was = be64_to_cpu(qatomic_read(p))) == seen ?\n"
         "           (sched_yield(), qatomic_set(p, cpu_to_be64(seen | bits)), false) : was\n",
+    ),
+]  # fmt: skip
+
+#: found by the threads under AddressSanitizer
+BY_THREADS_ADDRESSES = [
+    Mutation(
+        "a table is freed while a vCPU walks it",
+        TABLE, "        spapr_hpt_run_unwalked(spapr_hpt_retire_work, hpt);\n",
+        "        spapr_hpt_retire_work(NULL, RUN_ON_CPU_HOST_PTR(hpt));\n",
     ),
 ]  # fmt: skip

@@ -7,8 +7,9 @@
  * Two builds differ in shim.c:
  *  - SHIM_STEPPED: one thread. The copier is a coroutine that the driver
  *    resumes, and SHIM_WINDOW() lets the driver run other operations at the
- *    points inside of spapr_hpt_set_rc() where another CPU could.
- *  - otherwise: real threads, mutexes, and an RCU of one counter a thread. A
+ *    points where another CPU could. Safe work waits until the driver lets it.
+ *  - otherwise: real threads and mutexes. The exclusive section is the writing
+ *    half of an rwlock that vCPUs hold for reading while they walk the table. A
  *    vCPU sometimes takes a rest before and after it sets bits.
  */
 #ifndef HPT_MIRROR_QEMU_SHIM_H
@@ -34,24 +35,23 @@
 #define MiB                     (INT64_C(1) << 20)
 #define ROUND_DOWN(n, d)        ((n) / (d) * (d))
 #define ROUND_UP(n, d)          ROUND_DOWN((n) + (d) - 1, d)
-#define container_of(p, t, m)   ((t *)((char *)(p) - offsetof(t, m)))
 #define g_assert(x)             assert(x)
-#define g_str_equal(a, b)       (!strcmp(a, b))
 #define type_init(f)                                                    \
     __attribute__((constructor)) static void shim_init_##f(void) { f(); }
 
 void *shim_alloc(size_t size, bool may_fail);
 void shim_free(void *p);
+void *shim_table_alloc(size_t size);
+void shim_table_free(void *p);
 
 #define g_new0(t, n)            ((t *)shim_alloc(sizeof(t) * (n), false))
 #define g_try_new0(t, n)        ((t *)shim_alloc(sizeof(t) * (n), true))
-#define g_try_malloc0(n)        shim_alloc(n, true)
 #define g_free(p)               shim_free(p)
 
 /* memalign.h, and what allocates guest RAM */
 #define qemu_anon_ram_alloc(size, align, shared, noreserve)             \
-    shim_alloc(size, true)
-#define qemu_anon_ram_free(p, size)     shim_free(p)
+    shim_table_alloc(size)
+#define qemu_anon_ram_free(p, size)     shim_table_free(p)
 #define qemu_try_memalign(align, size)  shim_alloc(size, true)
 #define qemu_vfree(p)                   shim_free(p)
 
@@ -74,14 +74,12 @@ static inline int qemu_madvise(void *p, size_t size, int advice)
 #define qatomic_set(p, v)       __atomic_store_n(p, v, __ATOMIC_RELAXED)
 #define qatomic_load_acquire(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define qatomic_store_release(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-#define qatomic_rcu_read(p)     __atomic_load_n(p, __ATOMIC_ACQUIRE)
-#define qatomic_rcu_set(p, v)   __atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define qatomic_xchg(p, v)      __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST)
 #define qatomic_inc(p)          ((void)__atomic_fetch_add(p, 1, __ATOMIC_SEQ_CST))
 #define qatomic_dec(p)          ((void)__atomic_fetch_sub(p, 1, __ATOMIC_SEQ_CST))
 #define qatomic_or(p, v)        ((void)__atomic_fetch_or(p, v, __ATOMIC_SEQ_CST))
 /* Where another CPU may do something */
-enum { WINDOW_MARKED, WINDOW_LOCK, WINDOW_REPEATED, WINDOWS };
+enum { WINDOW_MARKED, WINDOW_LOCK, WINDOWS };
 #ifdef SHIM_STEPPED
 void shim_window(int which);
 #define SHIM_WINDOW(which)      shim_window(which)
@@ -100,14 +98,10 @@ void shim_rest(void);
     shim_old;                                                           \
 })
 
-
 #define smp_mb()                __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define smp_wmb()               __atomic_thread_fence(__ATOMIC_RELEASE)
 #define smp_mb__after_rmw()     ({ smp_mb(); SHIM_WINDOW(WINDOW_MARKED); })
-#define smp_rmb() ({                                                    \
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);                            \
-    SHIM_WINDOW(WINDOW_REPEATED);                                       \
-})
+#define smp_rmb()               __atomic_thread_fence(__ATOMIC_ACQUIRE)
 
 /* bitmap.h, bitops.h: plain reads where QEMU has plain reads */
 #define BITS_PER_LONG           (sizeof(unsigned long) * CHAR_BIT)
@@ -161,30 +155,21 @@ void qemu_spin_init(QemuSpin *spin);
 void qemu_spin_lock(QemuSpin *spin);
 void qemu_spin_unlock(QemuSpin *spin);
 
-/* rcu.h */
-typedef struct rcu_head {
-    struct rcu_head *next;
-    void (*func)(struct rcu_head *);
-} rcu_head;
-
-void call_rcu1(struct rcu_head *head, void (*func)(struct rcu_head *));
-#define call_rcu(p, f, field)                                           \
-    call_rcu1(&(p)->field, (void (*)(struct rcu_head *))(f))
-
-/* main-loop.h, timer.h, kvm.h, kvm_ppc.h, error.h */
+/* main-loop.h, timer.h, kvm.h, tcg.h, kvm_ppc.h, error.h */
 #define QEMU_CLOCK_REALTIME     0
 #define kvm_enabled()           false
+#define tcg_enabled()           true
 
 typedef struct Error Error;
 
-typedef struct QEMUTimer QEMUTimer;
-
+void bql_lock(void);
+void bql_unlock(void);
 bool bql_locked(void);
+static inline void shim_bql_unlock(int *unused) { bql_unlock(); }
+#define BQL_LOCK_GUARD()                                                \
+    __attribute__((cleanup(shim_bql_unlock))) int shim_guard = (bql_lock(), 0)
+
 int64_t qemu_clock_get_us(int clock);
-#define qemu_clock_get_ms(clock)        (qemu_clock_get_us(clock) / 1000)
-QEMUTimer *timer_new_ms(int clock, void (*cb)(void *), void *opaque);
-void timer_mod(QEMUTimer *timer, int64_t when);
-bool timer_pending(QEMUTimer *timer);
 #define error_propagate(to, err)                ((void)(to), (void)(err))
 #define kvmppc_check_papr_resize_hpt(errp)      ((void)(errp))
 #define kvmppc_resize_hpt_prepare(cpu, flags, order) (-1)
@@ -198,19 +183,23 @@ typedef struct ppc_hash_pte64 {
     uint64_t pte0, pte1;
 } ppc_hash_pte64_t;
 
-typedef struct PPCHash64Hpt {
-    ppc_hash_pte64_t *hptes;
-    hwaddr mask;
-    bool in_copy;
-} PPCHash64Hpt;
+typedef struct CPUState {
+    int exclusive_context_count;
+    bool flushed;                   /* its TLB */
+} CPUState;
 
 typedef struct CPUPPCState {
-    uint32_t tlb_need_flush;
+    target_ulong gpr[32], nip;
 } CPUPPCState;
 
 typedef struct PowerPCCPU {
+    CPUState parent_obj;            /* the first member */
     CPUPPCState env;
+    void *vhyp;
 } PowerPCCPU;
+
+#define CPU(cpu)                ((CPUState *)(cpu))
+#define POWERPC_CPU(cs)         ((PowerPCCPU *)(cs))
 
 #define HPTES_PER_GROUP         8
 #define HASH_PTEG_SIZE_64       (16 * HPTES_PER_GROUP)
@@ -219,16 +208,34 @@ typedef struct PowerPCCPU {
 #define HPTE64_V_VALID          0x01ULL
 #define HPTE64_R_R              0x100ULL
 #define HPTE64_R_C              0x080ULL
-#define TLB_NEED_LOCAL_FLUSH    1
-#define TLB_NEED_GLOBAL_FLUSH   2
 
-void check_tlb_flush(CPUPPCState *env, bool global);
+/* hw/core/cpu.h, cputlb.h */
+typedef union run_on_cpu_data {
+    void *host_ptr;
+    uint64_t target_ptr;
+} run_on_cpu_data;
 
-/* hw/core/cpu.h: one vCPU, to see that all are told to leave their loop */
-typedef struct CPUState CPUState;
+typedef void (*run_on_cpu_func)(CPUState *cs, run_on_cpu_data data);
 
-#define CPU_FOREACH(cs)         for (cs = (CPUState *)1; cs; cs = NULL)
-void cpu_exit(CPUState *cs);
+#define RUN_ON_CPU_HOST_PTR(p)  ((run_on_cpu_data) { .host_ptr = (p) })
+#define RUN_ON_CPU_TARGET_PTR(v) ((run_on_cpu_data) { .target_ptr = (v) })
+#define RUN_ON_CPU_NULL         RUN_ON_CPU_HOST_PTR(NULL)
+
+#define SHIM_CPUS               2
+extern PowerPCCPU shim_cpus[SHIM_CPUS];
+extern __thread CPUState *current_cpu;
+#define first_cpu               CPU(&shim_cpus[0])
+#define CPU_FOREACH(cs)                                                 \
+    for (PowerPCCPU *shim_cpu = shim_cpus;                              \
+         shim_cpu < shim_cpus + SHIM_CPUS && (cs = CPU(shim_cpu));      \
+         shim_cpu++)
+#define cpu_is_stopped(cs)      false
+#define cpu_in_exclusive_context(cs) ((cs)->exclusive_context_count)
+#define async_run_on_cpu(cs, func, data) (func)(cs, data)
+#define tlb_flush(cs)           ((void)((cs)->flushed = true))
+
+void async_safe_run_on_cpu(CPUState *cs, run_on_cpu_func func,
+                           run_on_cpu_data data);
 
 /* hw/ppc/spapr.h, boards.h, memory-device.h, the object model */
 #define H_SUCCESS                       0
@@ -244,11 +251,17 @@ void cpu_exit(CPUState *cs);
 #define H_HARDWARE                      -1
 #define H_PARAMETER                     -4
 #define H_PTEG_FULL                     -6
-#define H_NO_MEM                        -9
 #define H_AUTHORITY                     -10
 #define H_RESOURCE                      -16
 #define H_RESIZE_HPT_PREPARE            0x36C
 #define H_RESIZE_HPT_COMMIT             0x370
+
+/* What is made of qapi/misc-ppc.json */
+typedef enum HptResizeMode {
+    HPT_RESIZE_MODE_MIRROR,
+    HPT_RESIZE_MODE_REHASH,
+    HPT_RESIZE_MODE__MAX,
+} HptResizeMode;
 
 typedef struct Object Object;
 typedef struct SpaprMachineState SpaprMachineState;
@@ -262,9 +275,6 @@ void spapr_register_hypercall(target_ulong opcode, spapr_hcall_fn fn);
 #define object_property_add_bool(obj, name, get, set)                   \
     ((void)(bool (*)(Object *, Error **))(get),                         \
      (void)(void (*)(Object *, bool, Error **))(set))
-#define object_property_set_description(...)    ((void)0)
-#define object_property_set_default_uint(...)   ((void)0)
-#define error_setg(...)                         ((void)0)
 #define SPAPR_MACHINE(obj)      ((SpaprMachineState *)(obj))
 #define MACHINE(spapr)          (spapr)
 #define get_plugged_memory_size()       UINT64_C(0)

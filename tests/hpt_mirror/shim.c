@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* See qemu_shim.h */
+#define _GNU_SOURCE                     /* an rwlock that writers get */
 #include "machine_shim.h"
 #include <sched.h>
 #include <stdio.h>
@@ -7,9 +8,9 @@
 #include <unistd.h>
 
 SpaprMachineState shim_machine;
-unsigned shim_flushes;
-unsigned shim_exits;
-uint64_t shim_live;
+PowerPCCPU shim_cpus[SHIM_CPUS] = { [0 ... SHIM_CPUS - 1].vhyp = &shim_machine };
+__thread CPUState *current_cpu;
+uint64_t shim_live, shim_tables;
 int shim_fail_alloc = -1;
 
 static spapr_hcall_fn shim_prepare, shim_commit;
@@ -35,63 +36,96 @@ void shim_free(void *p)
     }
 }
 
+void *shim_table_alloc(size_t size)
+{
+    void *p = shim_alloc(size, true);
+
+    __atomic_fetch_add(&shim_tables, !!p, __ATOMIC_RELAXED);
+    return p;
+}
+
+void shim_table_free(void *p)
+{
+    __atomic_fetch_sub(&shim_tables, 1, __ATOMIC_RELAXED);
+    shim_free(p);
+}
+
 void spapr_register_hypercall(target_ulong opcode, spapr_hcall_fn fn)
 {
     *(opcode == H_RESIZE_HPT_PREPARE ? &shim_prepare : &shim_commit) = fn;
 }
 
+/* As emulate_spapr_hypercall() and its caller: nip is behind the sc */
 target_ulong shim_hcall(target_ulong opcode, target_ulong flags,
                         target_ulong shift)
 {
-    PowerPCCPU cpu = { };
-    target_ulong args[2] = { flags, shift };
+    PowerPCCPU *cpu = &shim_cpus[0];
+    CPUPPCState *env = &cpu->env;
+    const target_ulong sc = 0x1000, vector = 0x500;
 
-    return (opcode == H_RESIZE_HPT_PREPARE ? shim_prepare : shim_commit)
-           (&cpu, &shim_machine, opcode, args);
+    env->nip = sc;
+    env->gpr[3] = opcode;
+    env->gpr[4] = flags;
+    env->gpr[5] = shift;
+    current_cpu = CPU(cpu);
+    for (int again = 0; env->nip == sc; again++) {
+        env->nip += 4;
+        env->gpr[3] = (opcode == H_RESIZE_HPT_PREPARE ?
+                       shim_prepare : shim_commit)
+                      (cpu, &shim_machine, opcode, &env->gpr[4]);
+        if (env->nip == sc) {
+            /* The first time there is an interrupt in between */
+            uint64_t calls = shim_machine.hpt_resize.commit_calls;
+
+            env->nip = again ? sc : vector;
+            shim_work();
+            assert(again || shim_machine.hpt_resize.commit_calls == calls);
+            env->nip = again ? env->nip : sc;
+        }
+    }
+#ifndef SHIM_STEPPED
+    shim_work();
+#endif
+    current_cpu = NULL;
+    return env->gpr[3];
 }
 
-void check_tlb_flush(CPUPPCState *env, bool global)
+static struct {
+    CPUState *cs;
+    run_on_cpu_func func;
+    run_on_cpu_data data;
+} work[16];
+static unsigned n_work;
+
+void async_safe_run_on_cpu(CPUState *cs, run_on_cpu_func func,
+                           run_on_cpu_data data)
 {
-    assert(global && (env->tlb_need_flush & TLB_NEED_GLOBAL_FLUSH));
-    shim_flushes++;
+    assert(bql_locked() && n_work < ARRAY_SIZE(work));
+    work[n_work].cs = cs;
+    work[n_work].func = func;
+    work[n_work++].data = data;
 }
 
-void cpu_exit(CPUState *cs)
+static void start_exclusive(void);
+static void end_exclusive(void);
+
+void shim_work(void)
 {
-    shim_exits++;
-}
-
-/* The code under test has one timer */
-struct QEMUTimer {
-    void (*cb)(void *);
-    void *opaque;
-};
-
-bool shim_timer_armed;
-static QEMUTimer timer;
-
-QEMUTimer *timer_new_ms(int clock, void (*cb)(void *), void *opaque)
-{
-    assert(!timer.cb);
-    timer = (QEMUTimer) { .cb = cb, .opaque = opaque };
-    return &timer;
-}
-
-void timer_mod(QEMUTimer *t, int64_t when)
-{
-    shim_timer_armed = true;
-}
-
-bool timer_pending(QEMUTimer *t)
-{
-    return shim_timer_armed;
-}
-
-void shim_timer_fire(void)
-{
-    assert(shim_timer_armed);
-    shim_timer_armed = false;
-    timer.cb(timer.opaque);
+    if (!n_work) {
+        return;
+    }
+    bql_unlock();
+    start_exclusive();
+    for (unsigned i = 0; i < n_work; i++) {
+        current_cpu = work[i].cs;
+        current_cpu->exclusive_context_count = 1;
+        work[i].func(work[i].cs, work[i].data);
+        current_cpu->exclusive_context_count = 0;
+    }
+    current_cpu = NULL;
+    n_work = 0;
+    end_exclusive();
+    bql_lock();
 }
 
 int spapr_hpt_shift_for_ramsize(uint64_t ramsize)
@@ -107,7 +141,7 @@ void spapr_set_hpt(SpaprMachineState *spapr, SpaprHpt *hpt)
     if (old && hpt) {
         shim_switched(old, hpt);
     }
-    qatomic_rcu_set(&spapr->hpt, hpt);
+    qatomic_store_release(&spapr->hpt, hpt);
     spapr->htab_resized = true;
     spapr->htab_shift = hpt ? hpt->order : 0;
     spapr_hpt_retire(old);
@@ -126,8 +160,8 @@ static struct {
 } copier;
 
 static char copier_stack[256 * 1024];
-static unsigned spins_held, readers;
-static struct rcu_head *rcu_queue;
+static unsigned spins_held;
+static bool bql_held = true;
 
 static void copier_main(void)
 {
@@ -212,16 +246,36 @@ void qemu_spin_unlock(QemuSpin *spin)
 
 void shim_window(int which)
 {
-    void driver_window(int which);
-
     if (!spins_held && !copier.running) {
         driver_window(which);
     }
 }
 
+static void start_exclusive(void)
+{
+    driver_end_walks();
+}
+
+static void end_exclusive(void)
+{
+}
+
+void bql_lock(void)
+{
+    assert(!bql_held && !copier.running);
+    bql_held = true;
+}
+
+void bql_unlock(void)
+{
+    assert(bql_locked());
+    bql_held = false;
+    driver_bql_unlocked();
+}
+
 bool bql_locked(void)
 {
-    return !copier.running;
+    return bql_held && !copier.running;
 }
 
 int64_t qemu_clock_get_us(int clock)
@@ -231,69 +285,47 @@ int64_t qemu_clock_get_us(int clock)
     return now += 1000;
 }
 
-void shim_rcu_read_lock(void)
-{
-    readers++;
-}
-
-void shim_rcu_read_unlock(void)
-{
-    assert(readers);
-    readers--;
-}
-
-void call_rcu1(struct rcu_head *head, void (*func)(struct rcu_head *))
-{
-    head->func = func;
-    head->next = rcu_queue;
-    rcu_queue = head;
-}
-
-bool shim_rcu_pending(void)
-{
-    return rcu_queue != NULL;
-}
-
-void shim_rcu_run(void)
-{
-    while (!readers && rcu_queue) {
-        struct rcu_head *head = rcu_queue;
-
-        rcu_queue = head->next;
-        head->func(head);
-    }
-}
-
 #else
 
-#define THREADS 8
-
 static pthread_mutex_t bql = PTHREAD_MUTEX_INITIALIZER;
-static __thread bool bql_is_ours;
-static __thread int number = -1;
-
-/* Odd while the thread is in a critical section, another value each time */
-static uint64_t sections[THREADS];
-
-static struct rcu_batch {
-    struct rcu_head *heads;
-    uint64_t seen[THREADS];
-} rcu_queued, rcu_waiting;
+/* For writing: an exclusive section, which comes before further readers */
+static pthread_rwlock_t exclusive =
+    PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+static __thread bool bql_is_ours, walks;
 
 /* Not the holder of the BQL: it has to be the one that gets on meanwhile */
 void shim_rest(void)
 {
     static __thread unsigned calls;
 
-    if (number >= 0 && ++calls % 127 == 0) {
+    if (walks && ++calls % 127 == 0) {
         usleep(calls % 4 * 400);
     }
 }
 
-void shim_thread_init(int n)
+void shim_thread_init(void)
 {
-    assert(n < THREADS);
-    number = n;
+    walks = true;
+}
+
+void shim_walk_begin(void)
+{
+    pthread_rwlock_rdlock(&exclusive);
+}
+
+void shim_walk_end(void)
+{
+    pthread_rwlock_unlock(&exclusive);
+}
+
+static void start_exclusive(void)
+{
+    pthread_rwlock_wrlock(&exclusive);
+}
+
+static void end_exclusive(void)
+{
+    pthread_rwlock_unlock(&exclusive);
 }
 
 void qemu_thread_create(QemuThread *thread, const char *name,
@@ -331,13 +363,13 @@ void qemu_spin_unlock(QemuSpin *spin)
     pthread_mutex_unlock(&spin->mutex);
 }
 
-void shim_bql_lock(void)
+void bql_lock(void)
 {
     pthread_mutex_lock(&bql);
     bql_is_ours = true;
 }
 
-void shim_bql_unlock(void)
+void bql_unlock(void)
 {
     bql_is_ours = false;
     pthread_mutex_unlock(&bql);
@@ -354,54 +386,6 @@ int64_t qemu_clock_get_us(int clock)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
-}
-
-void shim_rcu_read_lock(void)
-{
-    __atomic_fetch_add(&sections[number], 1, __ATOMIC_SEQ_CST);
-}
-
-void shim_rcu_read_unlock(void)
-{
-    __atomic_fetch_add(&sections[number], 1, __ATOMIC_SEQ_CST);
-}
-
-/* With the BQL held, as all uses of the code under test have it */
-void call_rcu1(struct rcu_head *head, void (*func)(struct rcu_head *))
-{
-    assert(bql_locked());
-    head->func = func;
-    head->next = rcu_queued.heads;
-    rcu_queued.heads = head;
-}
-
-static bool rcu_batch_is_over(const struct rcu_batch *batch)
-{
-    for (int i = 0; i < THREADS; i++) {
-        if ((batch->seen[i] & 1) && batch->seen[i] ==
-            __atomic_load_n(&sections[i], __ATOMIC_SEQ_CST)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-void shim_rcu_poll(void)
-{
-    if (!rcu_batch_is_over(&rcu_waiting)) {
-        return;
-    }
-    while (rcu_waiting.heads) {
-        struct rcu_head *head = rcu_waiting.heads;
-
-        rcu_waiting.heads = head->next;
-        head->func(head);
-    }
-    rcu_waiting = rcu_queued;
-    rcu_queued.heads = NULL;
-    for (int i = 0; i < THREADS; i++) {
-        rcu_waiting.seen[i] = __atomic_load_n(&sections[i], __ATOMIC_SEQ_CST);
-    }
 }
 
 #endif

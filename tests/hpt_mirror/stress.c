@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The table, mirror and resize code with all its threads: one that holds the
- * BQL, stores entries and resizes; vCPUs that walk the table and mark what they
- * find, as ppc_hash64_xlate() does; and the copier.
+ * BQL, stores entries, resizes, and now and then begins anew with another table
+ * as CAS does; vCPUs that walk the table and mark what they find, as
+ * ppc_hash64_xlate() does; and the copier.
  *
  * Whenever the table is switched, and before each store, an entry has to have
  * all bits that a vCPU was told to be set in it. For that each store makes an
@@ -39,8 +40,9 @@ static Page pages[POOL];
 /* By vCPU: doubleword 1 of the entry, with the bits it was told to be set */
 static uint64_t claims[VCPUS][POOL];
 static bool stop;
+static bool anew;               /* the next table is an empty one */
 
-static uint64_t n_stores, n_commits, n_cancels, n_full, n_dropped;
+static uint64_t n_stores, n_commits, n_cancels, n_full, n_dropped, n_anew;
 static uint64_t n_marks[VCPUS], n_again[VCPUS];
 
 static __thread uint64_t rng;
@@ -70,17 +72,17 @@ static uint64_t number_of(const Page *page)
 
 static uint64_t group_of(const Page *page, const SpaprHpt *hpt)
 {
-    return page->hash & hpt->mmu.mask;
+    return page->hash & hpt->mask;
 }
 
 static uint64_t read_v(const SpaprHpt *hpt, uint64_t ptex)
 {
-    return be64toh(qatomic_read(&hpt->mmu.hptes[ptex].pte0));
+    return be64toh(qatomic_read(&hpt->hptes[ptex].pte0));
 }
 
 static uint64_t read_r(const SpaprHpt *hpt, uint64_t ptex)
 {
-    return be64toh(qatomic_read(&hpt->mmu.hptes[ptex].pte1));
+    return be64toh(qatomic_read(&hpt->hptes[ptex].pte1));
 }
 
 /* vCPUs */
@@ -106,14 +108,12 @@ static int search(const Page *page, const SpaprHpt *hpt, uint64_t *r)
     return -1;
 }
 
-/* ppc_hash64_must_set(), for all bits that an access needs */
-static bool must_set(const SpaprHpt *hpt, uint64_t r, uint64_t bits)
+/* spapr_hpte_set_r(), with the table of this moment */
+static bool set_rc(uint64_t ptex, uint64_t r, uint64_t bits)
 {
-    if ((r & bits) != bits) {
-        return true;
-    }
-    smp_mb();
-    return qatomic_read(&hpt->mmu.in_copy);
+    SpaprHpt *hpt = qatomic_load_acquire(&shim_machine.hpt);
+
+    return ptex / SLOTS <= hpt->mask && spapr_hpt_set_rc(hpt, ptex, r, bits);
 }
 
 static void access_page(int vcpu, unsigned i, uint64_t bits)
@@ -124,9 +124,9 @@ static void access_page(int vcpu, unsigned i, uint64_t bits)
     SpaprHpt *hpt;
     int slot;
 
-    shim_rcu_read_lock();
+    shim_walk_begin();
     for (;;) {
-        hpt = qatomic_rcu_read(&shim_machine.hpt);
+        hpt = qatomic_load_acquire(&shim_machine.hpt);
         slot = search(page, hpt, &r);
         if (slot < 0) {
             break;
@@ -134,8 +134,8 @@ static void access_page(int vcpu, unsigned i, uint64_t bits)
         if (!any(8)) {
             sched_yield();
         }
-        if (!must_set(hpt, r, bits) ||
-            spapr_hpt_set_rc(hpt, group_of(page, hpt) * SLOTS + slot, r, bits)) {
+        if (!(bits & ~r) ||
+            set_rc(group_of(page, hpt) * SLOTS + slot, r, bits)) {
             had = qatomic_read(claim);
             had = (had ^ r) & ~RC ? 0 : had & RC;
             qatomic_store_release(claim, (r & ~RC) | bits | had);
@@ -147,14 +147,14 @@ static void access_page(int vcpu, unsigned i, uint64_t bits)
         }
         n_again[vcpu]++;
     }
-    shim_rcu_read_unlock();
+    shim_walk_end();
 }
 
 static void *vcpu_thread(void *opaque)
 {
     int vcpu = (intptr_t)opaque;
 
-    shim_thread_init(vcpu);
+    shim_thread_init();
     rng = 88172645463325252ULL + vcpu;
     while (!qatomic_read(&stop)) {
         static const uint64_t bits[] = { HPTE64_R_R, HPTE64_R_C, RC };
@@ -206,6 +206,9 @@ void shim_switched(SpaprHpt *from, SpaprHpt *to)
     bool rehash = shim_machine.hpt_resize.ops == &spapr_hpt_resize_rehash;
     uint64_t valid = 0;
 
+    if (anew) {
+        return;
+    }
     for (int i = 0; i < POOL; i++) {
         Page *page = &pages[i];
         bool bolted = page->v & HPTE64_V_BOLTED;
@@ -227,7 +230,7 @@ void shim_switched(SpaprHpt *from, SpaprHpt *to)
             fail("lost at a commit", page, 0);
         }
     }
-    for (uint64_t ptex = 0; ptex < (to->mmu.mask + 1) * SLOTS; ptex++) {
+    for (uint64_t ptex = 0; ptex < (to->mask + 1) * SLOTS; ptex++) {
         valid -= read_v(to, ptex) & HPTE64_V_VALID;
     }
     if (valid) {
@@ -287,8 +290,23 @@ static void changes(uint64_t n)
 {
     while (n--) {
         change(&pages[any(any(4) ? HOT : POOL)]);
-        shim_rcu_poll();
     }
+}
+
+/* An empty table, while vCPUs walk the one before */
+static void begin_anew(void)
+{
+    const SpaprHpt *old = shim_machine.hpt;
+
+    for (int i = 0; i < POOL; i++) {
+        pages[i].ptex = NOWHERE;
+    }
+    anew = true;
+    spapr_hpt_resize_forget(&shim_machine);
+    spapr_set_hpt(&shim_machine, spapr_hpt_new(old->order));
+    anew = false;
+    shim_work();
+    n_anew++;
 }
 
 static void resize(void)
@@ -307,6 +325,10 @@ static void resize(void)
         }
     }
     changes(any(20));
+    if (!any(8)) {
+        begin_anew();
+        return;
+    }
     if (cancel) {
         ret = shim_hcall(H_RESIZE_HPT_PREPARE, flags, 0);
         assert(ret == H_SUCCESS);
@@ -350,11 +372,12 @@ int main(int argc, char **argv)
     end = qemu_clock_get_us(0) + atof(argv[1]) * 1e6;
     rng = 2463534242ULL * (1 + atoi(argv[3]));
     most = atoi(argv[4]);
-    shim_bql_lock();
+    bql_lock();
     shim_machine.ram_size = 1ULL << 40;
     shim_machine.resize_hpt = SPAPR_RESIZE_HPT_ENABLED;
-    shim_machine.hpt_resize.ops = spapr_hpt_resize_mode(argv[2]);
-    assert(shim_machine.hpt_resize.ops);
+    shim_machine.hpt_resize.ops = strcmp(argv[2], "rehash") ?
+                                  &spapr_hpt_resize_mirror :
+                                  &spapr_hpt_resize_rehash;
     make_pages();
     spapr_set_hpt(&shim_machine, spapr_hpt_new(HPT_ORDER_MIN));
     for (intptr_t i = 0; i < VCPUS; i++) {
@@ -374,11 +397,13 @@ int main(int argc, char **argv)
     check_all("at the end");
     spapr_hpt_resize_forget(&shim_machine);
     spapr_set_hpt(&shim_machine, NULL);
-    shim_rcu_poll();
-    shim_rcu_poll();
-    printf("%lu commits, %lu cancelled, %lu full, %lu stores, %lu dropped, "
-           "%lu marks, %lu walks again, %lu blocks left\n", n_commits,
-           n_cancels, n_full, n_stores, n_dropped, n_marks[0] + n_marks[1],
-           n_again[0] + n_again[1], shim_live);
-    return shim_live != 0;
+    shim_work();
+    while (spapr_hpt_retiring()) {
+        sched_yield();
+    }
+    printf("%lu commits, %lu cancelled, %lu anew, %lu full, %lu stores, "
+           "%lu dropped, %lu marks, %lu walks again, %lu blocks left\n",
+           n_commits, n_cancels, n_anew, n_full, n_stores, n_dropped,
+           n_marks[0] + n_marks[1], n_again[0] + n_again[1], qatomic_read(&shim_live));
+    return qatomic_read(&shim_live) != 0;
 }

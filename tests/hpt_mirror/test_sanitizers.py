@@ -13,7 +13,7 @@ import pytest
 
 from . import model
 from .library import Mutation, build, prepare
-from .mutations import BY_ADDRESSES, BY_SEQUENCES, BY_THREADS
+from .mutations import BY_ADDRESSES, BY_SEQUENCES, BY_THREADS, BY_THREADS_ADDRESSES
 
 LONG = bool(os.environ.get("HPTRESIZE_LONG"))
 ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1")
@@ -33,9 +33,7 @@ def sequences(count: int, seed: int) -> bytes:
         pool = [model.translation(rng.getrandbits(16)) for _ in range(rng.randint(1, 48))]
         out += struct.pack("=4I", len(pool), 18 + i % 3, i % 4 != 0, STEPS)
         for t in pool:
-            v, r = model.words(t)
-            value = (~t.hash if t.secondary else t.hash) & (1 << 64) - 1
-            out += struct.pack("=3Q2I", v, r, value, model.known_bits(t), t.actual_shift)
+            out += struct.pack("=3Q2I", *model.fields(t))
         out += rng.randbytes(4 * STEPS)
     return bytes(out)
 
@@ -117,8 +115,14 @@ def test_addresses_find(mutation: Mutation, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("mutation", BY_THREADS if LONG else BY_THREADS[:1], ids=lambda m: m.name)
+@pytest.mark.parametrize("mutation", BY_THREADS if LONG else BY_THREADS[1:2], ids=lambda m: m.name)
 def test_threads_find(mutation: Mutation, tmp_path: Path) -> None:
     text = found(mutation, tmp_path, PLAIN, True)
     assert text
     print(text.strip()[-400:])
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("mutation", BY_THREADS_ADDRESSES, ids=lambda m: m.name)
+def test_threads_and_addresses_find(mutation: Mutation, tmp_path: Path) -> None:
+    assert "ERROR: AddressSanitizer" in (found(mutation, tmp_path, ADDRESS, True) or "")
