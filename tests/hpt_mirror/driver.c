@@ -36,6 +36,9 @@ typedef struct Entry {
     uint64_t ptex, v, r;
 } Entry;
 
+/* What happens while PREPARE has let go of the BQL */
+enum { NOTHING, FORGET, PREPARE_OTHER, PREPARE_SAME, MEANWHILES };
+
 enum Op {
     OP_NOP, OP_ENTER, OP_REMOVE, OP_PROTECT, OP_OVERWRITE, OP_STRAY, OP_WALK,
     OP_MARK, OP_STEP, OP_FINISH, OP_PREPARE, OP_POLL, OP_COMMIT, OP_CANCEL,
@@ -71,7 +74,7 @@ static struct {
     unsigned order, flags;          /* 0: nothing */
     uint64_t dropped;               /* at the last switch */
     bool full;                      /* a bolted entry found no place */
-    bool forget;                    /* while PREPARE allocates the table */
+    unsigned meanwhile;             /* while PREPARE allocates the table */
 
     /* The sequence, and the window that a mark leaves to what follows it */
     const uint32_t *words;
@@ -648,18 +651,35 @@ static void check_pending(void)
     check_families();
 }
 
-/* PREPARE has let go of the BQL to allocate the table */
-void driver_bql_unlocked(void)
+static unsigned other_than(unsigned order)
 {
-    if (d.forget) {
-        d.forget = false;
-        bql_lock();
-        spapr_hpt_resize_forget(&shim_machine);
-        bql_unlock();
-    }
+    return order < HPT_ORDER_MIN + ORDERS - 1 ? order + 1 : HPT_ORDER_MIN;
 }
 
-static void prepare(unsigned order, unsigned flags, bool forget)
+/* Once: what another vCPU does may let go of the BQL too */
+void driver_bql_unlocked(void)
+{
+    const SpaprHptResize *resize = &shim_machine.hpt_resize;
+    unsigned meanwhile = d.meanwhile, order = resize->order;
+    int64_t ret;
+
+    d.meanwhile = NOTHING;
+    if (meanwhile == NOTHING) {
+        return;
+    }
+    bql_lock();
+    if (meanwhile == FORGET) {
+        spapr_hpt_resize_forget(&shim_machine);
+    } else if (meanwhile == PREPARE_OTHER) {
+        shim_hcall(H_RESIZE_HPT_PREPARE, resize->flags, other_than(order));
+    } else {
+        ret = shim_hcall(H_RESIZE_HPT_PREPARE, resize->flags, order);
+        CHECK(ret >= H_LONG_BUSY_ORDER_1_MSEC, "PREPARE of the same: %ld", ret);
+    }
+    bql_unlock();
+}
+
+static void prepare(unsigned order, unsigned flags, unsigned meanwhile)
 {
     bool no_memory = shim_fail_alloc >= 0;
     bool same = order == d.order && flags == d.flags && order;
@@ -672,11 +692,12 @@ static void prepare(unsigned order, unsigned flags, bool forget)
         d.order = 0;
         d.full = false;
     }
-    d.forget = forget && starts;
+    d.meanwhile = starts && !retiring ? meanwhile : NOTHING;
     ret = shim_hcall(H_RESIZE_HPT_PREPARE, flags, order);
     ran_out = no_memory && shim_fail_alloc < 0;
     if (shim_machine.hpt_resize.state != SPAPR_HPT_RESIZE_IDLE) {
-        d.order = order;
+        d.order = starts && meanwhile == PREPARE_OTHER ?
+                  other_than(order) : order;
         d.flags = flags;
         check_full();
     }
@@ -685,9 +706,12 @@ static void prepare(unsigned order, unsigned flags, bool forget)
     } else if (starts && retiring) {
         CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC && !d.order,
               "PREPARE while a table is being freed: %ld", ret);
-    } else if (starts && forget) {
+    } else if (starts && meanwhile == FORGET) {
         CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC && !d.order,
               "PREPARE, forgotten meanwhile: %ld", ret);
+    } else if (starts && meanwhile == PREPARE_OTHER) {
+        CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC && (d.order || ran_out),
+              "PREPARE, of another size meanwhile: %ld", ret);
     } else if (ran_out && starts) {
         /* Rehash can do without what it gets memory in advance with */
         CHECK(ret == H_RESOURCE || (!d.mirror && ret == H_SUCCESS),
@@ -701,7 +725,6 @@ static void prepare(unsigned order, unsigned flags, bool forget)
         CHECK(ret >= H_LONG_BUSY_ORDER_1_MSEC && !complete() && d.mirror,
               "PREPARE: %ld", ret);
     }
-    d.forget = false;
     if (d.order) {
         check_pending();
     } else {
@@ -709,16 +732,16 @@ static void prepare(unsigned order, unsigned flags, bool forget)
     }
 }
 
-/* z: 0 it is forgotten while it allocates the table */
 static void do_prepare(const Step *s)
 {
-    prepare(HPT_ORDER_MIN + s->y % ORDERS, s->x & 1, !s->z);
+    prepare(HPT_ORDER_MIN + s->y % ORDERS, s->x & 1,
+            s->z < MEANWHILES ? s->z : NOTHING);
 }
 
 static void do_poll(void)
 {
     if (d.order) {
-        prepare(d.order, d.flags, false);
+        prepare(d.order, d.flags, NOTHING);
     }
 }
 
@@ -777,7 +800,7 @@ static void do_commit(const Step *s)
 static void do_cancel(const Step *s)
 {
     if (s->x & 1) {
-        prepare(0, d.flags, false);
+        prepare(0, d.flags, NOTHING);
     } else {
         spapr_hpt_resize_forget(&shim_machine);
         d.order = 0;
