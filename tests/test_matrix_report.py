@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -73,78 +74,108 @@ def test_nothing_gets_out_of_its_place(tmp_path: Path) -> None:
     assert ktap[-1].startswith("# ")
 
 
-Room = tuple[Path, list[tuple[str, str]]]
+class Room:
+    """A hub with two CPUs and 100 MB, and what it tells."""
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+        self.told: list[tuple[str, str]] = []
+        self._changed = threading.Condition()
+        self.hub = hub.Hub(where, Limits(2, 100), self._tell)
+
+    def _tell(self, cell: str, what: str) -> None:
+        with self._changed:
+            self.told.append((cell, what))
+            self._changed.notify_all()
+
+    def wait_for(self, cell: str, what: str) -> None:
+        """Wait until it has told this."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: (cell, what) in self.told, 10), self.told
+
+    def ask(self, cell: str, cpus: int, memory: int) -> socket.socket:
+        """Ask for room, as a worker does; the hub has dealt with it."""
+        end = self._send({"cell": cell, "want": [cpus, memory]}, {"doing": "ask"})
+        self.wait_for(cell, "ask")
+        return end
+
+    def _send(self, *said: dict[str, object]) -> socket.socket:
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        end.connect(str(self.where))
+        end.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in said))
+        return end
+
+    def settle(self, name: str) -> None:
+        """Wait until the hub has dealt with all that it has told: it has one thread."""
+        with self._send({"doing": name}):
+            self.wait_for("", name)
+
+    def close(self, cell: str, end: socket.socket) -> None:
+        """End a worker; the hub has dealt with it."""
+        end.close()
+        self.wait_for(cell, hub.ENDED)
+        self.settle(f"after {cell}")
 
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    """A hub with two CPUs and 100 MB, and what it was told."""
-    told: list[tuple[str, str]] = []
-    where = tmp_path / "hub"
-    with hub.Hub(where, Limits(2, 100), lambda *what: told.append(what)):
-        yield where, told
-
-
-def ask(where: Path, cpus: int, memory: int) -> socket.socket:
-    """Ask for room, as a worker does."""
-    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    end.connect(str(where))
-    end.sendall(b'{"cell": "c", "want": [%d, %d]}\n' % (cpus, memory))
-    end.settimeout(0.3)
-    return end
+    made = Room(tmp_path / "hub")
+    with made.hub:
+        yield made
 
 
 def has_room(end: socket.socket) -> bool:
     try:
-        return end.recv(16) == b"go\n"
-    except TimeoutError:
+        return end.recv(16, socket.MSG_DONTWAIT) == b"go\n"
+    except BlockingIOError:
         return False
 
 
 def test_no_more_at_once_than_there_is_room_for(room: Room) -> None:
-    where, told = room
-    first, second = ask(where, 1, 60), ask(where, 1, 60)
+    first, second = room.ask("first", 1, 60), room.ask("second", 1, 60)
     assert has_room(first)
     assert not has_room(second)
     # First come, first served: it would fit, and has to wait all the same.
-    third = ask(where, 1, 10)
+    third = room.ask("third", 1, 10)
     assert not has_room(third)
     # However a worker ends, its room is free again.
-    first.close()
+    room.close("first", first)
     assert has_room(second)
     assert has_room(third)
-    fourth = ask(where, 2, 100)
-    second.close()
+    fourth = room.ask("fourth", 2, 100)
+    room.close("second", second)
     assert not has_room(fourth)
-    third.close()
+    room.close("third", third)
     assert has_room(fourth)
-    assert told.count(("c", hub.WAITING)) == 4
+    for cell in ("first", "second", "third", "fourth"):
+        assert room.told.count((cell, hub.WAITING)) == 1
     fourth.close()
 
 
 def test_a_worker_that_gives_up_waiting(room: Room) -> None:
-    where, _ = room
-    first, second, third = (ask(where, 2, 50) for _ in range(3))
+    first, second, third = (room.ask(name, 2, 50) for name in ("first", "second", "third"))
     assert has_room(first)
-    second.close()
-    first.close()
+    room.close("second", second)
+    assert not has_room(third)
+    room.close("first", first)
     assert has_room(third)
     third.close()
 
 
 def test_the_worker_s_end(room: Room) -> None:
-    where, told = room
-    with hub.room(where, "cell", Limits(2, 100)) as doing:
+    got = threading.Event()
+
+    def other() -> None:
+        with hub.room(room.where, "other", Limits(1, 1)):
+            got.set()
+
+    thread = threading.Thread(target=other)
+    with hub.room(room.where, "cell", Limits(2, 100)) as doing:
         doing("resize")
-        waiting = threading.Event()
-
-        def other() -> None:
-            with hub.room(where, "other", Limits(1, 1)):
-                waiting.set()
-
-        thread = threading.Thread(target=other)
         thread.start()
-        assert not waiting.wait(0.3)
+        room.wait_for("other", hub.WAITING)
+        room.settle("after other")
+        assert not got.is_set()
     thread.join(10)
-    assert waiting.is_set()
-    assert ("cell", "resize") in told
+    assert got.is_set()
+    assert ("cell", "resize") in room.told
