@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +16,9 @@ from hptresize import hostile
 from hptresize.cli import cli, main
 from hptresize.config import last_build
 from hptresize.conformance import takes_machine_option
+from hptresize.errors import MachineError
 from hptresize.hostile import Attempt, Found, Mode
+from hptresize.machine.watch import Watch
 from hptresize.pytest_plugin import built, missing
 
 LONG = bool(os.environ.get("HPTRESIZE_LONG"))
@@ -86,6 +89,24 @@ def test_a_defect_is_found_and_its_seed_repeats_it(
 def test_arguments_that_make_no_sense(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["hostile", *argv]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_only_the_failure_of_this_migration_excuses_it() -> None:
+    """An earlier one may have failed as it may; this one fails in another way."""
+    failed = {"event": "MIGRATION", "data": {"status": "failed"}}
+    source = MagicMock(watch=Watch())
+    source.watch.events.append(failed)
+    source.qemu.stderr.return_value = hostile.RESIZED_TOO_LATE
+
+    def qmp(command: str, **arguments: object) -> dict[str, str]:
+        if command == "migrate":
+            assert source.watch.events == []
+            source.watch.events.append(failed)
+        return {"status": "failed"}
+
+    source.qmp = qmp
+    with pytest.raises(MachineError, match="the migration failed"):
+        hostile._migrate(source, MagicMock(), "unix:nowhere")
 
 
 def test_help_says_what_it_takes() -> None:
