@@ -172,8 +172,9 @@ static inline void shim_bql_unlock(int *unused) { bql_unlock(); }
 int64_t qemu_clock_get_us(int clock);
 #define error_propagate(to, err)                ((void)(to), (void)(err))
 #define kvmppc_check_papr_resize_hpt(errp)      ((void)(errp))
-#define kvmppc_resize_hpt_prepare(cpu, flags, order) (-1)
-#define kvmppc_resize_hpt_commit(cpu, flags, order) (-1)
+static inline int shim_no_kvm(void) { return -1; }
+#define kvmppc_resize_hpt_prepare(cpu, flags, order) shim_no_kvm()
+#define kvmppc_resize_hpt_commit(cpu, flags, order) shim_no_kvm()
 
 /* target/ppc */
 typedef uint64_t hwaddr;
@@ -185,6 +186,7 @@ typedef struct ppc_hash_pte64 {
 
 typedef struct CPUState {
     int exclusive_context_count;
+    int exception_index;
     bool flushed;                   /* its TLB */
 } CPUState;
 
@@ -229,6 +231,8 @@ extern __thread CPUState *current_cpu;
     for (PowerPCCPU *shim_cpu = shim_cpus;                              \
          shim_cpu < shim_cpus + SHIM_CPUS && (cs = CPU(shim_cpu));      \
          shim_cpu++)
+#define EXCP_INTERRUPT          0x10000
+__attribute__((noreturn)) void cpu_loop_exit(CPUState *cs);
 #define cpu_is_stopped(cs)      false
 #define cpu_in_exclusive_context(cs) ((cs)->exclusive_context_count)
 #define async_run_on_cpu(cs, func, data) (func)(cs, data)

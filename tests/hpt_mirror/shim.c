@@ -3,6 +3,7 @@
 #define _GNU_SOURCE                     /* an rwlock that writers get */
 #include "machine_shim.h"
 #include <sched.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
@@ -55,6 +56,14 @@ void spapr_register_hypercall(target_ulong opcode, spapr_hcall_fn fn)
     *(opcode == H_RESIZE_HPT_PREPARE ? &shim_prepare : &shim_commit) = fn;
 }
 
+static jmp_buf cpu_loop;
+
+void cpu_loop_exit(CPUState *cs)
+{
+    assert(cs->exception_index == EXCP_INTERRUPT);
+    longjmp(cpu_loop, 1);
+}
+
 /* As emulate_spapr_hypercall() and its caller: nip is behind the sc */
 target_ulong shim_hcall(target_ulong opcode, target_ulong flags,
                         target_ulong shift)
@@ -70,9 +79,13 @@ target_ulong shim_hcall(target_ulong opcode, target_ulong flags,
     current_cpu = CPU(cpu);
     for (int again = 0; env->nip == sc; again++) {
         env->nip += 4;
-        env->gpr[3] = (opcode == H_RESIZE_HPT_PREPARE ?
-                       shim_prepare : shim_commit)
-                      (cpu, &shim_machine, opcode, &env->gpr[4]);
+        if (opcode == H_RESIZE_HPT_PREPARE) {
+            env->gpr[3] = shim_prepare(cpu, &shim_machine, opcode,
+                                       &env->gpr[4]);
+        } else if (!setjmp(cpu_loop)) {
+            env->gpr[3] = shim_commit(cpu, &shim_machine, opcode,
+                                      &env->gpr[4]);
+        }
         if (env->nip == sc) {
             /* The first time there is an interrupt in between */
             uint64_t calls = shim_machine.hpt_resize.commit_calls;
