@@ -381,7 +381,7 @@ static void check_idle(void)
 {
     SpaprHptResize *resize = &shim_machine.hpt_resize;
 
-    CHECK(resize->state == SPAPR_HPT_RESIZE_IDLE && !resize->next &&
+    CHECK(resize->state == HPT_RESIZE_STATE_IDLE && !resize->next &&
           !current()->mirror, "idle, but not quite: state %d, %p, %p",
           resize->state, resize->next, current()->mirror);
     if (!anyone_walks()) {
@@ -646,7 +646,7 @@ static void do_mark(const Step *s, Vcpu *vcpu)
 
 static void check_pending(void)
 {
-    CHECK(shim_machine.hpt_resize.state != SPAPR_HPT_RESIZE_IDLE && next() &&
+    CHECK(shim_machine.hpt_resize.state != HPT_RESIZE_STATE_IDLE && next() &&
           !!current()->mirror == d.mirror, "the preparation is gone");
     check_families();
 }
@@ -671,7 +671,8 @@ void driver_bql_unlocked(void)
     if (meanwhile == FORGET) {
         spapr_hpt_resize_forget(&shim_machine);
     } else if (meanwhile == PREPARE_OTHER) {
-        shim_hcall(H_RESIZE_HPT_PREPARE, resize->flags, other_than(order));
+        ret = shim_hcall(H_RESIZE_HPT_PREPARE, resize->flags, other_than(order));
+        CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC, "PREPARE of another: %ld", ret);
     } else {
         ret = shim_hcall(H_RESIZE_HPT_PREPARE, resize->flags, order);
         CHECK(ret >= H_LONG_BUSY_ORDER_1_MSEC, "PREPARE of the same: %ld", ret);
@@ -695,9 +696,8 @@ static void prepare(unsigned order, unsigned flags, unsigned meanwhile)
     d.meanwhile = starts && !retiring ? meanwhile : NOTHING;
     ret = shim_hcall(H_RESIZE_HPT_PREPARE, flags, order);
     ran_out = no_memory && shim_fail_alloc < 0;
-    if (shim_machine.hpt_resize.state != SPAPR_HPT_RESIZE_IDLE) {
-        d.order = starts && meanwhile == PREPARE_OTHER ?
-                  other_than(order) : order;
+    if (shim_machine.hpt_resize.state != HPT_RESIZE_STATE_IDLE) {
+        d.order = order;
         d.flags = flags;
         check_full();
     }
@@ -706,16 +706,12 @@ static void prepare(unsigned order, unsigned flags, unsigned meanwhile)
     } else if (starts && retiring) {
         CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC && !d.order,
               "PREPARE while a table is being freed: %ld", ret);
-    } else if (starts && meanwhile == FORGET) {
+    } else if (starts &&
+               (meanwhile == FORGET || meanwhile == PREPARE_OTHER)) {
         CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC && !d.order,
-              "PREPARE, forgotten meanwhile: %ld", ret);
-    } else if (starts && meanwhile == PREPARE_OTHER) {
-        CHECK(ret == H_LONG_BUSY_ORDER_1_MSEC && (d.order || ran_out),
-              "PREPARE, of another size meanwhile: %ld", ret);
+              "PREPARE, cancelled meanwhile: %ld", ret);
     } else if (ran_out && starts) {
-        /* Rehash can do without what it gets memory in advance with */
-        CHECK(ret == H_RESOURCE || (!d.mirror && ret == H_SUCCESS),
-              "PREPARE without memory: %ld", ret);
+        CHECK(ret == H_RESOURCE, "PREPARE without memory: %ld", ret);
     } else if (ret == H_PTEG_FULL) {
         CHECK(same && d.full && flags && complete(), "H_PTEG_FULL for nothing");
     } else if (ret == H_SUCCESS) {
@@ -940,8 +936,8 @@ void driver_start(const Translation *pool, uint32_t n_pool, uint32_t order,
     memset(&shim_machine, 0, sizeof(shim_machine));
     shim_machine.ram_size = 1ULL << 40;
     shim_machine.resize_hpt = SPAPR_RESIZE_HPT_ENABLED;
-    shim_machine.hpt_resize.ops =
-        mirror ? &spapr_hpt_resize_mirror : &spapr_hpt_resize_rehash;
+    shim_machine.hpt_resize.mode =
+        mirror ? HPT_RESIZE_MODE_MIRROR : HPT_RESIZE_MODE_REHASH;
     shim_fail_alloc = -1;
     spapr_set_hpt(&shim_machine, spapr_hpt_new(order));
     d.blocks_idle = shim_live;

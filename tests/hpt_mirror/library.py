@@ -16,7 +16,7 @@ import hpt_math.library
 
 HERE = Path(__file__).parent
 
-UNITS = ("math", "mirror", "populate", "resize")
+UNITS = ("math", "mirror", "resize")
 SOURCES = ("hw/ppc/spapr_hpt.c", *(f"hw/ppc/spapr_hpt_{unit}.c" for unit in UNITS))
 HEADERS = (
     "include/hw/ppc/spapr_hpt.h",
@@ -36,19 +36,10 @@ class Mutation:
     also: tuple[tuple[str, str], ...] = ()
 
 
-# The tables here are too small for a thread that gets their memory: have one all the same.
-SMALL = Mutation(
-    "small",
-    "hw/ppc/spapr_hpt_populate.c",
-    "POPULATE_MIN_CHUNKS     1024",
-    "POPULATE_MIN_CHUNKS     1",
-)
-
-
 def extract(into: Path, mutations: Iterable[Mutation] = ()) -> None:
     """Take the files under test out of the host series, errors put in as asked."""
     hpt_math.library.extract(into, *SOURCES, *HEADERS)
-    for mutation in (SMALL, *mutations):
+    for mutation in mutations:
         path = into / mutation.path
         text = path.read_text()
         for old, new in ((mutation.old, mutation.new), *mutation.also):

@@ -13,7 +13,8 @@ struct SpaprMachineState {
     SpaprResizeHpt resize_hpt;
     struct SpaprHptResize hpt_resize;
     uint32_t htab_shift;
-    bool htab_resized;
+    int htab_lock;
+    bool htab_replaced;
 };
 
 int spapr_hpt_shift_for_ramsize(uint64_t ramsize);

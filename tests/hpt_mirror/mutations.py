@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from .library import Mutation
 
-MATH, MIRROR, POPULATE, RESIZE = (
-    f"hw/ppc/spapr_hpt_{unit}.c" for unit in ("math", "mirror", "populate", "resize")
+MATH, MIRROR, RESIZE = (
+    f"hw/ppc/spapr_hpt_{unit}.c" for unit in ("math", "mirror", "resize")
 )
 TABLE = "hw/ppc/spapr_hpt.c"
 
@@ -120,12 +120,18 @@ BY_SEQUENCES = [
     ),
     Mutation(
         "PREPARE does not mind that a table is being freed",
-        RESIZE, "if (spapr_hpt_retiring()) {", "if (false) {",
+        RESIZE, "if (resize->allocating || spapr_hpt_retiring()) {",
+        "if (resize->allocating) {",
+    ),
+    Mutation(
+        "two vCPUs allocate a table at the same time",
+        RESIZE, "if (resize->allocating || spapr_hpt_retiring()) {",
+        "if (spapr_hpt_retiring()) {",
     ),
     Mutation(
         "PREPARE does not mind that it was cancelled meanwhile",
-        RESIZE, "if (resize->generation != generation) {",
-        "if (resize->generation < generation) {",
+        RESIZE, "    if (resize->state == HPT_RESIZE_STATE_IDLE) {\n        /* Another",
+        "    if (false) {\n        /* Another",
     ),
     Mutation(
         "a COMMIT is not exclusive",
@@ -138,7 +144,7 @@ BY_SEQUENCES = [
     ),
     Mutation(
         "TLBs are not flushed",
-        RESIZE, "flush = resize->ops->drops(resize);", "flush = false;",
+        RESIZE, "    tlb_flush(CPU(cpu));\n", "",
     ),
     Mutation(
         "the TLBs of other vCPUs are not flushed",
@@ -146,7 +152,7 @@ BY_SEQUENCES = [
     ),
     Mutation(
         "a cancelled preparation leaves its table behind",
-        RESIZE, "        spapr_hpt_retire(resize->next);\n", "",
+        RESIZE, "    spapr_hpt_retire(resize->next);\n", "",
     ),
     Mutation(
         "COMMIT does not mind the size",
@@ -165,10 +171,6 @@ BY_ADDRESSES = [
         "a cancelled table is freed while a vCPU repeats a bit in it",
         RESIZE, "spapr_hpt_retire(resize->next);",
         "spapr_hpt_free(resize->next);\n        spapr_hpt_retire(g_new0(SpaprHpt, 1));",
-    ),
-    Mutation(
-        "memory is got for more than the table",
-        POPULATE, "(chunk + n) * CHUNK_BYTES", "(chunk + n + (1 << 14)) * CHUNK_BYTES",
     ),
 ]  # fmt: skip
 

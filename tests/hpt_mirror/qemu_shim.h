@@ -55,16 +55,11 @@ void shim_table_free(void *p);
 #define qemu_try_memalign(align, size)  shim_alloc(size, true)
 #define qemu_vfree(p)                   shim_free(p)
 
-/* madvise.h, osdep.h: what is asked for has to lie in the table */
-#define QEMU_MADV_POPULATE_WRITE        0
-#define qemu_real_host_page_size()      ((uintptr_t)4096)
+/* compiler.h: QEMU's own build asks this */
+#define QEMU_BUILD_BUG_ON(x)            struct qemu_build_bug_on
 
-static inline int qemu_madvise(void *p, size_t size, int advice)
-{
-    __atomic_load_n((char *)p, __ATOMIC_RELAXED);
-    __atomic_load_n((char *)p + size - 1, __ATOMIC_RELAXED);
-    return 0;
-}
+/* lockable.h: nobody migrates here */
+#define WITH_QEMU_LOCK_GUARD(lock)      if ((void)(lock), true)
 
 /* bswap.h, atomic.h */
 #define be64_to_cpu(x)          be64toh(x)
@@ -261,10 +256,15 @@ void async_safe_run_on_cpu(CPUState *cs, run_on_cpu_func func,
 #define H_RESIZE_HPT_COMMIT             0x370
 
 /* What is made of qapi/misc-ppc.json */
+typedef enum HptResizeState {
+    HPT_RESIZE_STATE_IDLE,
+    HPT_RESIZE_STATE_PREPARING,
+    HPT_RESIZE_STATE_READY,
+} HptResizeState;
+
 typedef enum HptResizeMode {
     HPT_RESIZE_MODE_MIRROR,
     HPT_RESIZE_MODE_REHASH,
-    HPT_RESIZE_MODE__MAX,
 } HptResizeMode;
 
 typedef struct Object Object;

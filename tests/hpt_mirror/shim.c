@@ -155,7 +155,7 @@ void spapr_set_hpt(SpaprMachineState *spapr, SpaprHpt *hpt)
         shim_switched(old, hpt);
     }
     qatomic_store_release(&spapr->hpt, hpt);
-    spapr->htab_resized = true;
+    spapr->htab_replaced = true;
     spapr->htab_shift = hpt ? hpt->order : 0;
     spapr_hpt_retire(old);
 }

@@ -203,7 +203,7 @@ static void check_all(const char *when)
 void shim_switched(SpaprHpt *from, SpaprHpt *to)
 {
     bool shrinks = to->order < from->order;
-    bool rehash = shim_machine.hpt_resize.ops == &spapr_hpt_resize_rehash;
+    bool rehash = shim_machine.hpt_resize.mode == HPT_RESIZE_MODE_REHASH;
     uint64_t valid = 0;
 
     if (anew) {
@@ -351,7 +351,7 @@ static void make_pages(void)
         uint64_t vsid = (uint64_t)i << 11;
         uint64_t index = i < HOT ? i % 3 : any(1 << 11);
 
-        page->v = (vsid << 5 | index >> 11) << 7 | HPTE64_V_VALID;
+        page->v = (vsid << 5 | index >> 11) << 7 | HPTE64_V_VALID | HPT_V_DIRTY;
         page->v |= any(4) ? 0 : HPTE64_V_BOLTED;
         page->hash = vsid ^ index;
         if (!any(4)) {
@@ -375,9 +375,9 @@ int main(int argc, char **argv)
     bql_lock();
     shim_machine.ram_size = 1ULL << 40;
     shim_machine.resize_hpt = SPAPR_RESIZE_HPT_ENABLED;
-    shim_machine.hpt_resize.ops = strcmp(argv[2], "rehash") ?
-                                  &spapr_hpt_resize_mirror :
-                                  &spapr_hpt_resize_rehash;
+    shim_machine.hpt_resize.mode = strcmp(argv[2], "rehash") ?
+                                   HPT_RESIZE_MODE_MIRROR :
+                                   HPT_RESIZE_MODE_REHASH;
     make_pages();
     spapr_set_hpt(&shim_machine, spapr_hpt_new(HPT_ORDER_MIN));
     for (intptr_t i = 0; i < VCPUS; i++) {
