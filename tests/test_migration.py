@@ -170,9 +170,10 @@ def dead_destination(source: Machine) -> Iterator[None]:
     capabilities = [{"capability": "events", "state": True}]
     source.qmp("migrate-set-capabilities", capabilities=capabilities)
     source.qmp("migrate-set-parameters", max_bandwidth=FAST)
-    with tempfile.TemporaryDirectory(prefix="hptresize-") as name, socket.socket(
-        socket.AF_UNIX
-    ) as listener:
+    with (
+        tempfile.TemporaryDirectory(prefix="hptresize-") as name,
+        socket.socket(socket.AF_UNIX) as listener,
+    ):
         listener.bind(f"{name}/migrate")
         listener.listen()
         source.qmp("migrate", uri=f"unix:{name}/migrate")
