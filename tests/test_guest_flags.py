@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hptresize.demo import MemoryLoad
+from hptresize.machine import Machine
 from hptresize.pytest_plugin import Boot, built, missing
 
 pytestmark = pytest.mark.boot
@@ -18,11 +21,18 @@ pytestmark = pytest.mark.boot
 START, SMALLEST = 23, 19
 # What 64 GB need by the host's rule.
 LARGEST = 29
+TRACING = "/sys/kernel/debug/tracing/"
 
 
 @pytest.fixture(autouse=True)
 def with_the_flag(needs_symbol: Callable[[str], None]) -> None:
     needs_symbol("hash__bolted_slots_moved")
+
+
+def moves_bolted(machine: Machine) -> bool:
+    """Whether the host offers to move bolted entries to other slots of their groups."""
+    functions = machine.run("cat", "/proc/device-tree/rtas/ibm,hypertas-functions").stdout
+    return b"hcall-hpt-move-bolted" in functions.split(b"\0")
 
 
 @pytest.mark.parametrize("mode", ["mirror", "rehash"])
@@ -37,16 +47,29 @@ def test_bolted_entries_may_move(boot: Boot, mode: str) -> None:
     assert load.wrong == 0
 
 
-def test_a_hypervisor_that_does_not_know_the_flag(boot: Boot) -> None:
-    """Stock QEMU says H_PARAMETER; the guest goes on without the flag."""
+def flags_passed(machine: Machine, *orders: int) -> list[int]:
+    """Resize, and return the flags of the hypercalls, each time they change."""
+    machine.run("write", TRACING + "events/hpt/enable", "1")
+    for order in orders:
+        machine.try_resize(order)
+    found = re.findall(r"flags=(0x\w+)", machine.run("cat", TRACING + "trace").text)
+    return [int(flag, 16) for flag, _ in itertools.groupby(found)]
+
+
+def test_the_flag_is_for_shrinking(boot: Boot) -> None:
+    machine = boot(memory="1G", cpus=2)
+    assert moves_bolted(machine)
+    assert flags_passed(machine, 24, 22, 23, 21) == [0, 1, 0, 1]
+
+
+def test_a_hypervisor_that_does_not_offer_the_flag(boot: Boot) -> None:
+    """It is not tried on stock QEMU."""
     stock = shutil.which("qemu-system-ppc64")
     if stock is None:
         missing("no qemu-system-ppc64 is installed")
     machine = boot(qemu=Path(stock), memory="1G", cpus=2)
-    machine.resize(22)
-    assert machine.try_resize(SMALLEST).errno_name == "ENOSPC"
-    assert machine.memory_symbol("hpt_resize_flags") == 0
-    machine.resize(24)
+    assert flags_passed(machine, 22, SMALLEST, 24) == [0]
+    assert machine.order_guest() == 24
 
 
 @pytest.mark.parametrize("firmware", ["vof", "slof"])

@@ -149,3 +149,54 @@ def test_a_crash_kernel_after_a_resize(
     assert b"elfcorehdr=" in machine.run("cat", "/proc/cmdline").stdout
     # What the first kernel had, less what the second one lives in.
     assert 512 < int(machine.run("kexec", "dump").text) <= 1024
+
+
+def test_kexec_while_a_table_is_prepared(boot: Boot, image: Path) -> None:
+    """The resize ends at once, and memory that comes then waits for nobody."""
+    machine = boot(initrd=image, memory="1G", cpus=2, maxmem="16G")
+    load(machine)
+    machine.qmp("qom-set", path="/machine", property="x-hpt-prepare-delay", value=5000)
+    machine.start_command("resize", "24")
+    machine.agent.watch.wait(lambda: machine.hpt("state") == "preparing", 10, "a preparation")
+    machine.start_command("kexec", "go")
+    machine.qmp("object-add", qom_type="memory-backend-ram", id="dimm0-ram", size=1 << 30)
+    machine.qmp("device_add", driver="pc-dimm", id="dimm0", memdev="dimm0-ram")
+    machine.agent.wait_ready(30, boots=2)
+    agree(machine, START)
+
+
+def test_the_flattened_tree_of_the_next_kernel(boot: Boot, image: Path) -> None:
+    """Loaded by kexec_load(2) before the resize: its tree names the old size, and is not lost."""
+    machine = boot(initrd=image, memory="1G", cpus=2)
+    load_with_tools(machine)
+    machine.resize(24)
+    go(machine, 2)
+    agree(machine, 24)
+    assert machine.agent.run(["cat", "/sys/firmware/fdt"]).status == 0
+    assert "CRC check failed" not in machine.console.text
+
+
+def test_kexec_after_memory_came(boot: Boot, image: Path) -> None:
+    """Hotplug and kexec take the same locks: lockdep knows in which order."""
+    machine = boot(kernel=built("kernel-le-64k-debug"), initrd=image, memory="1G", cpus=2,
+                   maxmem="16G")  # fmt: skip
+    machine.plug_memory("dimm0", 8 << 30)
+    load(machine)
+    go(machine, 2)
+    assert machine.order_guest() == machine.order_host() == 24
+
+
+def test_shrinking_after_kexec(boot: Boot, image: Path) -> None:
+    """To the next kernel the table that it has at boot says nothing."""
+    dimm = ("-object", "memory-backend-ram,id=ram1,size=8G,reserve=off",
+            "-device", "pc-dimm,id=dimm0,memdev=ram1")  # fmt: skip
+    machine = boot(initrd=image, memory="1G", cpus=2, maxmem="16G", extra_args=dimm)
+    start = machine.order_guest()
+    machine.resize(start + 1)
+    load(machine)
+    go(machine, 2)
+    agree(machine, start + 1)
+    machine.run("write", "/sys/kernel/dlpar", "memory remove count 20")
+    order = machine.order_guest()
+    assert order < start
+    agree(machine, order)

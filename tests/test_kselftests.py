@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import re
 
 import pytest
 
@@ -80,11 +81,20 @@ def run(machine: Machine, program: str, seconds: int) -> Report:
     """Run a program, with a host that is as it wants it."""
     delay = SLOW_MS if program == "hpt_wait" else 0
     machine.qmp("qom-set", path="/machine", property="x-hpt-prepare-delay", value=delay)
+    env = {"HPT_RESIZE_SECONDS": str(seconds)}
     if program == "hpt_hotplug":
         machine.plug_memory("dimm0", DIMM)
-    return selftests.run(
-        machine, program, env={"HPT_RESIZE_SECONDS": str(seconds)}, timeout=150 + 4 * seconds
-    )
+        env["HPT_RESIZE_DRC_INDEX"] = last_block(machine)
+    return selftests.run(machine, program, env=env, timeout=150 + 4 * seconds)
+
+
+def last_block(machine: Machine) -> str:
+    """The DRC index of the block of memory that was plugged last."""
+    return "0x" + re.findall(r"\(drc index (\w+)\) was hot-added", machine.console.text)[-1]
+
+
+def memory_blocks(machine: Machine) -> int:
+    return len(machine.run("sh", "-c", "ls -d /sys/devices/system/memory/memory*").text.split())
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +158,37 @@ def test_the_host_forgets_what_is_ready(guests: Guests, setting: Setting) -> Non
     assert selftests.parse(done.text, done.status).status == 0, done.text
     commits, resizes = (now[name] - before[name] for name in ("commit-calls", "resizes"))
     assert commits > resizes > 0
+
+
+@pytest.mark.boot
+def test_memory_that_went_is_there_again(guests: Guests) -> None:
+    machine = guests.guest(SETTINGS[0])
+    machine.plug_memory("dimm1", DIMM)
+    blocks = memory_blocks(machine)
+    env = {"HPT_RESIZE_DRC_INDEX": last_block(machine)}
+    report = selftests.run(machine, "hpt_hotplug", "-t", "memory_dlpar", env=env)
+    result = report.subtests["hotplug.memory_dlpar"]
+    assert (result.ok, result.skipped) == (True, None), result.said
+    assert memory_blocks(machine) == blocks
+
+
+@pytest.fixture(scope="module")
+def guest_of_stock(boot_module: Boot) -> Machine:
+    """Its 16 GB in 64K pages fit into no smaller table, for entries keep their slots."""
+    return boot_module(
+        kernel=built("kernel"), qemu=built("qemu-stock"), initrd=built("selftests-le"), memory="16G"
+    )
+
+
+@pytest.mark.boot
+@pytest.mark.parametrize("program", SUBTESTS)
+def test_on_stock_qemu(guest_of_stock: Machine, program: str) -> None:
+    assert guest_of_stock.try_resize(26).errno_name == "ENOSPC"
+    blocks = memory_blocks(guest_of_stock)
+    report = selftests.run(guest_of_stock, program, env={"HPT_RESIZE_SECONDS": "0"})
+    assert [one for one in report.subtests.values() if not one.ok] == []
+    assert report.status == 0
+    assert memory_blocks(guest_of_stock) == blocks
 
 
 @pytest.mark.boot
