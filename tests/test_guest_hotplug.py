@@ -149,7 +149,8 @@ def test_a_resize_that_fails_is_not_in_the_way(boot: Boot) -> None:
     machine.qmp("qom-set", path="/machine", property="x-hpt-prepare-delay", value=100)
     machine.plug_memory("dimm0", DIMM)
     machine.plug_memory("dimm1", DIMM)
-    assert machine.console.text.count("HPT resize from order 23 to") == 4
+    failed = "HPT resize from order 23 to"
+    machine.agent.watch.wait(lambda: machine.console.text.count(failed) == 4, 30, "the last try")
     assert resizes(machine) == []
     assert machine.console.text.count("hash page table stays at order 23") == 1
     assert machine.order_guest() == START
