@@ -144,8 +144,7 @@ def spread(pages: list[int], number: int = 500) -> list[int]:
 def plug_and_unplug(machine: Machine, cell: Cell) -> None:
     """The table follows the memory, by the kernel's rule: 1/64 of it with 4K pages, or 1/1024.
 
-    It shrinks to what would do for a quarter more than there is, or to what the host allows,
-    and not below what it was at first.
+    It shrinks to what would do for a quarter more than there is, or to what the host allows.
     """
     if cell.small_pages:
         large, left = 25, 23
