@@ -36,7 +36,7 @@ def test_the_memory_of_a_pr_guest_is_replaced(
 ) -> None:
     """In a smaller table a slot of before may not exist, in a larger one it is another's."""
     machine = boot(
-        kernel=built("kernel-le-64k-kvmpr"), initrd=image, memory="1G", cpus=2,
+        kernel=built("kernel-le-64k-debug"), initrd=image, memory="1G", cpus=2,
         machine_options=(f"hpt-resize-mode={mode}",),
     )  # fmt: skip
     machine.run("kvmpr", str(order), timeout=60)

@@ -45,6 +45,8 @@ class Flavour:
 
 _BE = ("# CONFIG_CPU_LITTLE_ENDIAN is not set", "CONFIG_CPU_BIG_ENDIAN=y")
 _4K = ("# CONFIG_PPC_64K_PAGES is not set", "CONFIG_PPC_4K_PAGES=y")
+# Guests of a guest, without help of the hypervisor.
+_KVM_PR = ("CONFIG_VIRTUALIZATION=y", "CONFIG_KVM_BOOK3S_64=y", "CONFIG_KVM_BOOK3S_64_PR=y")
 
 PLAIN = "le-64k"
 KUNIT = "kunit"
@@ -58,11 +60,11 @@ FLAVOURS: dict[str, Flavour] = {
         # The locks, and what sleeps where it must not.
         Flavour(
             "le-64k-debug", "le",
-            ("CONFIG_PROVE_LOCKING=y", "CONFIG_DEBUG_VM=y", "CONFIG_DEBUG_PAGEALLOC=y"),
+            ("CONFIG_PROVE_LOCKING=y", "CONFIG_DEBUG_VM=y", "CONFIG_DEBUG_PAGEALLOC=y", *_KVM_PR),
         ),
         # With KFENCE the linear mapping always consists of small pages that come and go.
         Flavour("le-4k-kfence", "le", (*_4K, "CONFIG_DEBUG_PAGEALLOC=y", "CONFIG_KFENCE=y")),
-        Flavour("le-64k-hash", "le", ("# CONFIG_PPC_RADIX_MMU is not set",)),
+        Flavour("le-64k-hash", "le", ("# CONFIG_PPC_RADIX_MMU is not set", *_KVM_PR)),
         Flavour(
             "be-4k-nohotplug", "be",
             (*_BE, *_4K, "# CONFIG_MEMORY_HOTPLUG is not set",

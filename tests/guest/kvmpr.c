@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * kvmpr ORDER  A guest of KVM PR that reads all of its memory, before and after the hash page
- *              table is resized and the memory is replaced. The exit status is 0 if it read what
+ * kvmpr ORDER  A guest of KVM PR that reads its memory, before and after the hash page table
+ *              is resized and the memory is replaced. The exit status is 0 if it read what
  *              was there, 1 if not, else an errno.
  */
 #define _GNU_SOURCE
@@ -15,14 +15,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PAGE 0x10000ul
-#define PAGES 256
-#define MEMORY (PAGE * PAGES)
-#define NOTHING 0x40000000ul /* not memory: a store there leaves the guest */
+/* One page of each segment, so that they are all over the table */
+#define PAGES 64
+#define STEP (256ul << 20)
+#define MEMORY (STEP * PAGES)
+#define NOTHING (2 * MEMORY) /* not memory: a store there leaves the guest */
 #define MSR_SF (1ul << 63)
 #define MSR_LE 1ul
 
-/* The guest: adds up a word of each page but the first, which holds this. */
+/* The guest: adds up a word of each of them but the first, which holds this. */
 asm(".pushsection .rodata\n"
     "guest_code: li 3,0\n"
     "mtctr 6\n"
@@ -37,12 +38,12 @@ extern const char guest_code[], guest_code_end[];
 
 static char *fill(void *where, uint64_t word)
 {
-	int flags = MAP_PRIVATE | MAP_ANONYMOUS | (where ? MAP_FIXED : 0);
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (where ? MAP_FIXED : 0);
 	char *memory = mmap(where, MEMORY, PROT_READ | PROT_WRITE, flags, -1, 0);
 
 	if (memory == MAP_FAILED)
 		return NULL;
-	for (unsigned long at = 0; at < MEMORY; at += PAGE)
+	for (unsigned long at = 0; at < MEMORY; at += STEP)
 		*(uint64_t *)(memory + at) = word;
 	memcpy(memory, guest_code, guest_code_end + 4 - guest_code);
 	return memory;
@@ -56,7 +57,7 @@ static int sees(int vcpu, struct kvm_run *run, uint64_t word)
 
 	regs.gpr[5] = NOTHING;
 	regs.gpr[6] = PAGES - 1;
-	regs.gpr[7] = PAGE;
+	regs.gpr[7] = STEP;
 	if (ioctl(vcpu, KVM_SET_REGS, &regs) || ioctl(vcpu, KVM_RUN, 0))
 		return errno;
 	if (run->exit_reason != KVM_EXIT_MMIO || !run->mmio.is_write) {
