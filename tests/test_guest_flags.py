@@ -62,6 +62,15 @@ def test_the_flag_is_for_shrinking(boot: Boot) -> None:
     assert flags_passed(machine, 24, 22, 23, 21) == [0, 1, 0, 1]
 
 
+def test_growing_leaves_the_slots_known(boot: Boot) -> None:
+    """What debug_pagealloc and KFENCE noted down is good until the first shrink."""
+    kernel = built("kernel-le-64k-debug")
+    machine = boot(kernel=kernel, memory="1G", cpus=2, append="debug_pagealloc=on")
+    for order, moved in (24, 0), (23, 1):
+        machine.resize(order)
+        assert machine.memory_symbol("linear_map_hash_moved") == moved
+
+
 def test_a_hypervisor_that_does_not_offer_the_flag(boot: Boot) -> None:
     """It is not tried on stock QEMU."""
     stock = shutil.which("qemu-system-ppc64")
