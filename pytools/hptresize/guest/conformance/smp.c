@@ -176,3 +176,28 @@ void smp_commit_while_another_prepares(void)
 	check_table(false);
 	resize_and_check(LOW_ORDER);
 }
+
+/* Look for pages that no entry maps: a walk of both groups each time */
+static void walk_in_vain(void)
+{
+	while (!asked_to_stop()) {
+		u64 value;
+
+		load_translated(entries[0].ea + 0x100000, &value);
+	}
+}
+
+void smp_radix_and_back(void)
+{
+	u64 modify_register_hash = 0x10 | 0x08, begun = now_us();
+
+	begin();
+	on_others(walk_in_vain);
+	while (now_us() - begun < 2 * RUN_US) {
+		become_radix();
+		CHECK_RESULT(hcall(H_REGISTER_PROC_TBL, modify_register_hash, 0, 0, 0), H_SUCCESS,
+			     "back to hash");
+	}
+	ask_to_stop();
+	wait_others();
+}
