@@ -149,9 +149,10 @@ class Soak:
         what = self.random.choices(kinds, [WEIGHTS[one] for one in kinds])[0]
         {"resize": self._resize, "plug": self._plug, "unplug": self._unplug,
          "migrate": self._migrate}[what]()  # fmt: skip
-        order = self.machine.order_guest()
-        if self.machine.order_host() not in (order, None):
-            raise MachineError(f"the guest says order {order}, the host another")
+        order, host = self.machine.order_guest(), self.machine.order_host()
+        # After memory went the table becomes smaller by itself, between the two perhaps.
+        if host not in (order, None, self.machine.order_guest()):
+            raise MachineError(f"the guest says order {order}, the host {host}")
         self.result.done[what] += 1
         return what
 
