@@ -20,9 +20,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from . import proc, ui
-from .cache import Cache
-from .errors import FetchError, HptResizeError, UsageError
+from hptresize import proc, ui
+from hptresize.cache import Cache
+from hptresize.errors import FetchError, HptResizeError, UsageError
 
 log = logging.getLogger(__name__)
 

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
-from . import kbuild, qemubuild, selftests, sources, toolchain, ui
-from .apt import AptRoot, unpack_deb
-from .baseline import Kind
-from .cache import Cache, digest
-from .errors import FetchError
-from .image import Endian, build_initramfs, image_key
-from .kbuild import KUNIT, PLAIN, KernelBuild
-from .kvmhv import HostConfig, build_host_image
-from .kvmhv import image as kvmhv_image
-from .qemubuild import QemuBuild
-from .sources import Tree, Variant
+from hptresize import kbuild, qemubuild, selftests, sources, toolchain, ui
+from hptresize.apt import AptRoot, unpack_deb
+from hptresize.baseline import Kind
+from hptresize.cache import Cache, digest
+from hptresize.errors import FetchError
+from hptresize.image import Endian, build_initramfs, image_key
+from hptresize.kbuild import KUNIT, PLAIN, KernelBuild
+from hptresize.kvmhv import HostConfig, build_host_image
+from hptresize.kvmhv import image as kvmhv_image
+from hptresize.qemubuild import QemuBuild
+from hptresize.sources import Tree, Variant
 
 # Guest programs come from the release whose kernel and QEMU the tests call "stock".
 GUEST_SUITE = "bookworm"

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from . import ui
-from .errors import HptResizeError, NoSpace, UsageError
+from hptresize import ui
+from hptresize.errors import HptResizeError, NoSpace, UsageError
 
 log = logging.getLogger(__name__)
 

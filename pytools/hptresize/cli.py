@@ -22,19 +22,19 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from . import config, conformance, demo, doctor, hostile, kunit, session, toolchain, ui
-from .bench.command import bench
-from .builds import Builder
-from .cache import GIGA
-from .errors import HptResizeError, MachineError, UsageError
-from .kbuild import FLAVOURS, PLAIN
-from .kvmhv import KvmHvGuest, KvmHvHost
-from .machine import Machine, MachineConfig, interactive
-from .machine.config import parse_size
-from .matrix.command import matrix, soak_command
-from .options import F, Settings, source_options
-from .series.command import series_group
-from .sources import VARIANTS, Variant
+from hptresize import config, conformance, demo, doctor, hostile, kunit, session, toolchain, ui
+from hptresize.bench.command import bench
+from hptresize.builds import Builder
+from hptresize.cache import GIGA
+from hptresize.errors import HptResizeError, MachineError, UsageError
+from hptresize.kbuild import FLAVOURS, PLAIN
+from hptresize.kvmhv import KvmHvGuest, KvmHvHost
+from hptresize.machine import Machine, MachineConfig, interactive
+from hptresize.machine.config import parse_size
+from hptresize.matrix.command import matrix, soak_command
+from hptresize.options import F, Settings, source_options
+from hptresize.series.command import series_group
+from hptresize.sources import VARIANTS, Variant
 
 OUT = Console()
 ERR = Console(stderr=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .cache import Cache
-from .errors import UsageError
+from hptresize.cache import Cache
+from hptresize.errors import UsageError
 
 
 def project() -> Path:

@@ -29,15 +29,15 @@ from rich import box
 from rich.console import Console as Terminal
 from rich.table import Table
 
-from . import conformance_table
-from .errors import GuestHung, MachineError, QemuDied, UsageError
-from .image.bare import BARE_ADDRESS
-from .image.conformance import CONFORMANCE_DIR, build_conformance
-from .machine import MachineConfig
-from .machine.config import SYSTEM_FIRMWARE, TCG_CAPABILITIES, Firmware
-from .machine.console import Console
-from .machine.process import Qemu
-from .machine.watch import Deadline, Watch
+from hptresize import conformance_table
+from hptresize.errors import GuestHung, MachineError, QemuDied, UsageError
+from hptresize.image.bare import BARE_ADDRESS
+from hptresize.image.conformance import CONFORMANCE_DIR, build_conformance
+from hptresize.machine import MachineConfig
+from hptresize.machine.config import SYSTEM_FIRMWARE, TCG_CAPABILITIES, Firmware
+from hptresize.machine.console import Console
+from hptresize.machine.process import Qemu
+from hptresize.machine.watch import Deadline, Watch
 
 Status = Literal["pass", "fail", "skip"]
 

@@ -20,9 +20,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from . import ui
-from .errors import MachineError
-from .machine import Job, Machine, MachineConfig
+from hptresize import ui
+from hptresize.errors import MachineError
+from hptresize.machine import Job, Machine, MachineConfig
 
 log = logging.getLogger(__name__)
 

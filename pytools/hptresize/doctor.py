@@ -9,10 +9,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from . import apt, toolchain
-from .cache import GIGA, Cache
-from .errors import HptResizeError
-from .machine.config import SYSTEM_FIRMWARE
+from hptresize import apt, toolchain
+from hptresize.cache import GIGA, Cache
+from hptresize.errors import HptResizeError
+from hptresize.machine.config import SYSTEM_FIRMWARE
 
 SPACE = 12 * GIGA  # two trees with their repositories and builds
 MEMORY = 3 * GIGA  # the demo's guest and the largest compiler processes

@@ -11,8 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from . import proc
-from .errors import HptResizeError, TreeError
+from hptresize import proc
+from hptresize.errors import HptResizeError, TreeError
 
 IDENTITY = "hptresize"
 EMAIL = "hptresize@localhost"

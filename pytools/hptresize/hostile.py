@@ -21,16 +21,16 @@ from typing import Any, Literal
 
 import click
 
-from .builds import Builder
-from .conformance import takes_machine_option
-from .errors import MachineError, QmpError, UsageError
-from .image.bare import BARE_ADDRESS
-from .image.conformance import build_conformance
-from .machine import MachineConfig
-from .machine.console import Console
-from .machine.process import Qemu
-from .machine.watch import Deadline, Watch, describe_exit
-from .options import Settings
+from hptresize.builds import Builder
+from hptresize.conformance import takes_machine_option
+from hptresize.errors import MachineError, QmpError, UsageError
+from hptresize.image.bare import BARE_ADDRESS
+from hptresize.image.conformance import build_conformance
+from hptresize.machine import MachineConfig
+from hptresize.machine.console import Console
+from hptresize.machine.process import Qemu
+from hptresize.machine.watch import Deadline, Watch, describe_exit
+from hptresize.options import Settings
 
 Mode = Literal["mirror", "rehash"]
 

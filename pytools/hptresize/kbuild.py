@@ -9,13 +9,13 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from . import config, proc, toolchain, ui
-from .cache import Cache, digest
-from .errors import BuildError
-from .git import git
-from .image.initramfs import COMPILERS, Endian
-from .series import Series, read_rules
-from .sources import Tree, Variant
+from hptresize import config, proc, toolchain, ui
+from hptresize.cache import Cache, digest
+from hptresize.errors import BuildError
+from hptresize.git import git
+from hptresize.image.initramfs import COMPILERS, Endian
+from hptresize.series import Series, read_rules
+from hptresize.sources import Tree, Variant
 
 # Goes up when an artifact that is in a cache already would not be made the same way again.
 RECIPE = "1"

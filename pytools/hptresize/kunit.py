@@ -24,13 +24,13 @@ from rich import box
 from rich.console import Console as Terminal
 from rich.table import Table
 
-from . import proc, toolchain, ui
-from .builds import Builder
-from .errors import MachineError, UsageError
-from .kbuild import KUNIT
-from .machine.config import TCG_CAPABILITIES
-from .machine.outcome import Finding, find_bugs, tail
-from .options import Settings, kernel_source_option
+from hptresize import proc, toolchain, ui
+from hptresize.builds import Builder
+from hptresize.errors import MachineError, UsageError
+from hptresize.kbuild import KUNIT
+from hptresize.machine.config import TCG_CAPABILITIES
+from hptresize.machine.outcome import Finding, find_bugs, tail
+from hptresize.options import Settings, kernel_source_option
 
 Status = Literal["pass", "fail", "skip"]
 

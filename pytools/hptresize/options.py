@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from .baseline import Kind
-from .cache import Cache
+from hptresize.baseline import Kind
+from hptresize.cache import Cache
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import config, proc, toolchain, ui
-from .cache import Cache, digest
-from .errors import BuildError
-from .series import Series
-from .sources import Tree, Variant
+from hptresize import config, proc, toolchain, ui
+from hptresize.cache import Cache, digest
+from hptresize.errors import BuildError
+from hptresize.series import Series
+from hptresize.sources import Tree, Variant
 
 # Goes up when an artifact that is in a cache already would not be made the same way again.
 RECIPE = "1"

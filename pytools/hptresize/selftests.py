@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import config, proc, series, toolchain, ui
-from .cache import Cache, digest
-from .errors import MachineError
-from .image.initramfs import COMPILERS, Endian
-from .machine import Machine
-from .sources import Tree
+from hptresize import config, proc, series, toolchain, ui
+from hptresize.cache import Cache, digest
+from hptresize.errors import MachineError
+from hptresize.image.initramfs import COMPILERS, Endian
+from hptresize.machine import Machine
+from hptresize.sources import Tree
 
 DIRECTORY = "tools/testing/selftests/powerpc/hpt_resize"
 GUEST_DIRECTORY = "/selftests"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .errors import UsageError
-from .machine import Machine
+from hptresize.errors import UsageError
+from hptresize.machine import Machine
 
 FENCE, END = "```session", "```"
 GUEST, HOST = "# ", "(qemu) "

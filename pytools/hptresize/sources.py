@@ -21,15 +21,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
-from . import git as gitcmd
-from . import proc, ui
-from . import series as seriesmod
-from .apt import AptRoot
-from .baseline import Kind, detect, strip_tree, tree_version
-from .cache import GIGA, Cache, digest
-from .errors import BaselineError, FetchError, TreeError, UsageError
-from .git import git
-from .series import Series
+from hptresize import git as gitcmd
+from hptresize import proc, ui
+from hptresize import series as seriesmod
+from hptresize.apt import AptRoot
+from hptresize.baseline import Kind, detect, strip_tree, tree_version
+from hptresize.cache import GIGA, Cache, digest
+from hptresize.errors import BaselineError, FetchError, TreeError, UsageError
+from hptresize.git import git
+from hptresize.series import Series
 
 Variant = Literal["stock", "baseline", "series", "fixes"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)

@@ -9,9 +9,9 @@ import os
 import shutil
 from pathlib import Path
 
-from . import proc
-from .cache import Cache
-from .errors import ToolMissing
+from hptresize import proc
+from hptresize.cache import Cache
+from hptresize.errors import ToolMissing
 
 
 @dataclasses.dataclass(frozen=True)

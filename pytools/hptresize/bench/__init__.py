@@ -6,8 +6,8 @@ samples and makes numbers of them, ``rows`` compares those with the goals, ``plo
 draws. docs/benchmark.md has the method.
 """
 
-from .plan import Contestant, Parts, Plan, contestants
-from .results import Results, Sample, Summary
-from .run import run
+from hptresize.bench.plan import Contestant, Parts, Plan, contestants
+from hptresize.bench.results import Results, Sample, Summary
+from hptresize.bench.run import run
 
 __all__ = ["Contestant", "Parts", "Plan", "Results", "Sample", "Summary", "contestants", "run"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hptresize.bench.payload import BenchGuest, settled_mb
+from hptresize.bench.plan import DELAY_PROPERTY, Contestant, Parts, Plan
 from hptresize.errors import MachineError
 from hptresize.hpt import GROUP_BYTES_ORDER
 from hptresize.machine import BareGuest, MachineConfig
-
-from .payload import BenchGuest, settled_mb
-from .plan import DELAY_PROPERTY, Contestant, Parts, Plan
 
 Record = Callable[..., None]
 """Takes metric, value and, by name, case and order of a sample."""

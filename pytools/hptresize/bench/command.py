@@ -11,17 +11,16 @@ from typing import Protocol
 import click
 from rich.console import Console
 
+from hptresize.bench import plot
+from hptresize.bench.payload import PROGRAM
+from hptresize.bench.plan import FULL_ORDER, Parts, Plan
+from hptresize.bench.results import Results
+from hptresize.bench.rows import as_table, make_rows
+from hptresize.bench.run import run
 from hptresize.builds import Builder
 from hptresize.cache import Cache
 from hptresize.errors import MachineError, UsageError
 from hptresize.image import build_bare
-
-from . import plot
-from .payload import PROGRAM
-from .plan import FULL_ORDER, Parts, Plan
-from .results import Results
-from .rows import as_table, make_rows
-from .run import run
 
 TABLE_WIDTH = 150
 

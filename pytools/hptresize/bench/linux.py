@@ -8,13 +8,12 @@ import signal
 import tempfile
 from pathlib import Path
 
+from hptresize.bench.bare import Record
+from hptresize.bench.payload import resident_mb, settled_mb
+from hptresize.bench.plan import Contestant, Parts, Plan
 from hptresize.errors import CommandFailed, MachineError
 from hptresize.hpt import ORDER_MIN
 from hptresize.machine import Job, Machine, MachineConfig, ResizeResult
-
-from .bare import Record
-from .payload import resident_mb, settled_mb
-from .plan import Contestant, Parts, Plan
 
 LARGE_PAGES = "cap-hpt-max-page-size=16777216"
 REFUSALS = 3

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hptresize.bench.results import Mode, Results
 from hptresize.errors import UsageError
 from hptresize.machine import BareGuest, MachineConfig
-
-from .results import Mode, Results
 
 # 2^31 bytes is the most that QEMU grants a guest of 128 GB, the RFC's own example.
 FULL_ORDER = 31

@@ -9,11 +9,10 @@ from typing import Any
 
 from rich.table import Table
 
+from hptresize.bench.plan import FULL_ORDER
+from hptresize.bench.results import MODES, Mode, Results, Sample, Summary
 from hptresize.hpt import GROUP_BYTES_ORDER
 from hptresize.machine.config import parse_size
-
-from .plan import FULL_ORDER
-from .results import MODES, Mode, Results, Sample, Summary
 
 
 @dataclasses.dataclass(frozen=True)

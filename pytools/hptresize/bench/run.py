@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable
 
 from hptresize import ui
+from hptresize.bench import bare, linux
+from hptresize.bench.bare import Record
+from hptresize.bench.plan import Contestant, Parts, Plan, contestants, describe_host
+from hptresize.bench.results import Results, Sample
 from hptresize.errors import MachineError
-
-from . import bare, linux
-from .bare import Record
-from .plan import Contestant, Parts, Plan, contestants, describe_host
-from .results import Results, Sample
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from .initramfs import GUEST_DIR, compiler_for, run_tool
+from hptresize.image.initramfs import GUEST_DIR, compiler_for, run_tool
 
 BARE_DIR = GUEST_DIR / "bare"
 # QEMU keeps the low 28 bits of a program's address and adds kernel-addr.

@@ -12,12 +12,11 @@ import threading
 from pathlib import Path
 
 from hptresize.errors import MachineError
+from hptresize.kvmhv.host import KvmHvHost
+from hptresize.kvmhv.image import QEMU, port_path
 from hptresize.machine import Job, Machine, MachineConfig
 from hptresize.machine.process import CHUNK, Qemu, Sink
 from hptresize.machine.watch import Watch
-
-from .host import KvmHvHost
-from .image import QEMU, port_path
 
 log = logging.getLogger(__name__)
 

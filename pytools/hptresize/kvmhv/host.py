@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from hptresize.errors import MachineError, UsageError
+from hptresize.kvmhv.image import PORTS, port_path
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.config import parse_size
 from hptresize.machine.process import Qemu
-
-from .image import PORTS, port_path
 
 GUEST_PORTS = ("guest_console", "guest_channel", "guest_monitor")
 COPY_TIMEOUT = 60.0

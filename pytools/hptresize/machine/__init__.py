@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Guests under QEMU, as objects that a test can talk to."""
 
-from .agent import Agent, CompletedCommand, Job
-from .bare import Answer, BareGuest
-from .config import MachineConfig
-from .console import Console
-from .machine import Machine, ResizeResult
-from .outcome import Outcome, find_bugs
-from .process import interactive
+from hptresize.machine.agent import Agent, CompletedCommand, Job
+from hptresize.machine.bare import Answer, BareGuest
+from hptresize.machine.config import MachineConfig
+from hptresize.machine.console import Console
+from hptresize.machine.machine import Machine, ResizeResult
+from hptresize.machine.outcome import Outcome, find_bugs
+from hptresize.machine.process import interactive
 
 __all__ = [
     "Agent",

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hptresize.errors import AgentError, CommandFailed
-
-from . import frame, outcome
-from .frame import Frame
-from .watch import Watch
+from hptresize.machine import frame, outcome
+from hptresize.machine.frame import Frame
+from hptresize.machine.watch import Watch
 
 DEFAULT_TIMEOUT = 60.0
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from hptresize.hpt import Result
 from hptresize.image.bare import BARE_ADDRESS
-
-from .config import MachineConfig
-from .console import Console
-from .process import Qemu
-from .watch import Deadline, Watch
+from hptresize.machine.config import MachineConfig
+from hptresize.machine.console import Console
+from hptresize.machine.process import Qemu
+from hptresize.machine.watch import Deadline, Watch
 
 
 @dataclass(frozen=True)

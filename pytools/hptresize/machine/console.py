@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 
 from hptresize.errors import ConsoleBug
-
-from . import outcome
-from .watch import Watch
+from hptresize.machine import outcome
+from hptresize.machine.watch import Watch
 
 
 class Console:

@@ -20,13 +20,12 @@ from hptresize.errors import (
     ResizeRefused,
     UsageError,
 )
-
-from .agent import Agent, CompletedCommand, Job
-from .config import MachineConfig
-from .console import Console
-from .outcome import tail
-from .process import Qemu
-from .watch import Deadline, Watch, describe_exit
+from hptresize.machine.agent import Agent, CompletedCommand, Job
+from hptresize.machine.config import MachineConfig
+from hptresize.machine.console import Console
+from hptresize.machine.outcome import tail
+from hptresize.machine.process import Qemu
+from hptresize.machine.watch import Deadline, Watch, describe_exit
 
 log = logging.getLogger(__name__)
 

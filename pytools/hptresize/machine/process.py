@@ -30,9 +30,8 @@ from typing import Any, ClassVar, TypeVar
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from hptresize.errors import GuestHung, QmpError, ToolMissing
-
-from .config import MachineConfig
-from .watch import Deadline, Watch
+from hptresize.machine.config import MachineConfig
+from hptresize.machine.watch import Deadline, Watch
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hptresize.errors import GuestHung, GuestPanicked, MachineError, QemuDied, QemuStartError
-
-from . import outcome
+from hptresize.machine import outcome
 
 # How long a panic may take to finish its report once it has begun it.
 PANIC_REPORT_S = 1.5

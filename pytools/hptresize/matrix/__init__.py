@@ -7,6 +7,6 @@ through pytest (``cells``, ``plugin``), ``report`` writes what came of it.
 docs/matrix.md has how to use it.
 """
 
-from .spec import Cell, Matrix, load
+from hptresize.matrix.spec import Cell, Matrix, load
 
 __all__ = ["Cell", "Matrix", "load"]

@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 
 from hptresize.errors import BuildError, HptResizeError, PatchError, TreeError
-
-from . import outcome
-from .outcome import CellOutcome
+from hptresize.matrix import outcome
+from hptresize.matrix.outcome import CellOutcome
 
 GOOD, BAD, SKIP, ABORT = 0, 1, 125, 128
 """Statuses as git-bisect(1) has them; from 128 on it gives up."""

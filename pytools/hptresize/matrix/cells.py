@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .plugin import ClusterRunner, Runner
+from hptresize.matrix.plugin import ClusterRunner, Runner
 
 
 def test_cell(runner: Runner | ClusterRunner, cell: str) -> None:

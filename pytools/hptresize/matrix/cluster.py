@@ -23,11 +23,10 @@ import distributed
 from distributed import KilledWorker, get_worker
 
 from hptresize.errors import MachineError, UsageError
-
-from .hub import ENDED, WAITING, Event
-from .outcome import CellOutcome, read
-from .plan import PATHS, Limits, Task
-from .runner import run_cell
+from hptresize.matrix.hub import ENDED, WAITING, Event
+from hptresize.matrix.outcome import CellOutcome, read
+from hptresize.matrix.plan import PATHS, Limits, Task
+from hptresize.matrix.runner import run_cell
 
 TOPIC = "hptresize"
 LOCAL = "local"

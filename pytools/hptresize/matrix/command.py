@@ -18,16 +18,15 @@ from rich.console import Console
 from hptresize.bench.plan import FULL_ORDER
 from hptresize.builds import Builder
 from hptresize.errors import MachineError, ToolMissing, UsageError
+from hptresize.matrix import bisect, debug, outcome, soak, spec
+from hptresize.matrix.plan import PLAN, Limits, Parts, Task, check_fit
+from hptresize.matrix.runner import CELLS, command_line
+from hptresize.matrix.side_by_side import LOW, TOP, Wanted
+from hptresize.matrix.spec import Cell
 from hptresize.options import F, Settings, source_options
 
-from . import bisect, debug, outcome, soak, spec
-from .plan import PLAN, Limits, Parts, Task, check_fit
-from .runner import CELLS, command_line
-from .side_by_side import LOW, TOP, Wanted
-from .spec import Cell
-
 if TYPE_CHECKING:
-    from .session import MatrixResult
+    from hptresize.matrix.session import MatrixResult
 
 
 @click.group("matrix")
@@ -165,12 +164,12 @@ def run_command(
 ) -> None:
     """Run the cells, as many at once as there is room for."""
     _check_packages(*(["distributed"] if cluster else []))
-    from . import session  # noqa: PLC0415 (packages that may not be there, and are slow to load)
+    from hptresize.matrix import session  # noqa: PLC0415 (packages that may not be there, and are slow to load)
 
     out = out.absolute()
     made, cells = _select(filters, name, everything, declaration)
     if cluster is not None:
-        from . import cluster as engine  # noqa: PLC0415
+        from hptresize.matrix import cluster as engine  # noqa: PLC0415
 
         engine.check(cluster)
     before = session.load(out) if failed else None
@@ -211,7 +210,7 @@ def _wanted(parts: Parts, top: int) -> Wanted:
 
 def report_of(result: MatrixResult, out: Path) -> None:
     """Write the reports and show how it came out."""
-    from . import report  # noqa: PLC0415
+    from hptresize.matrix import report  # noqa: PLC0415
 
     report.write(result, out)
     counts = ", ".join(f"{n} {status}" for status, n in outcome.count(result.cells).items())
@@ -243,7 +242,7 @@ def finish(result: MatrixResult, out: Path) -> None:
 def report_command(out: Path) -> None:
     """Write the reports of the last run in DIR anew."""
     _check_packages()
-    from . import report, session  # noqa: PLC0415
+    from hptresize.matrix import report, session  # noqa: PLC0415
 
     for path in report.write(session.load(out), out):
         click.echo(path)
@@ -309,7 +308,7 @@ def bisect_command(
     the commit as it is, kernel=series those with the guest series on its baseline.
     """
     _check_packages()
-    from . import session  # noqa: PLC0415
+    from hptresize.matrix import session  # noqa: PLC0415
 
     try:
         made, cells = _select(filters, name, everything, declaration)

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from . import hub
-from .outcome import CellOutcome
+from hptresize.matrix import hub
+from hptresize.matrix.outcome import CellOutcome
 
 COLOURS = {
     "pass": "green", "fail": "red", "xpass": "red", "xfail": "yellow", "skip": "dim", "unrun": "dim"

@@ -21,9 +21,8 @@ from hptresize.kbuild import PLAIN
 from hptresize.kvmhv import HostConfig
 from hptresize.machine import MachineConfig
 from hptresize.machine.config import Firmware, parse_size
+from hptresize.matrix.spec import Cell, Matrix
 from hptresize.sources import Variant
-
-from .spec import Cell, Matrix
 
 LOAD_MB = 32
 """Memory that a scenario writes and verifies while it resizes."""

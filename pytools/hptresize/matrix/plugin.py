@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import hub, outcome, side_by_side
-from .plan import PLAN, Limits, Task
-from .runner import CELLS, run_cell
+from hptresize.matrix import hub, outcome, side_by_side
+from hptresize.matrix.plan import PLAN, Limits, Task
+from hptresize.matrix.runner import CELLS, run_cell
 
 if TYPE_CHECKING:
-    from .cluster import Cluster
+    from hptresize.matrix.cluster import Cluster
 
 # The side-by-side measurement is no cell, but an item and a line of progress.
 MEASURE = "side by side"
@@ -93,7 +93,7 @@ def runner(pytestconfig: pytest.Config) -> Iterator[Runner | ClusterRunner]:
     if address is None:
         yield local
         return
-    from .cluster import connected  # noqa: PLC0415 (a package of its own that may not be there)
+    from hptresize.matrix.cluster import connected  # noqa: PLC0415 (a package of its own that may not be there)
 
     limits, tasks = Limits(**local.plan["limits"]), list(local.tasks.values())
     with connected(address, limits, tasks, pytestconfig.stash[EVENT]) as cluster:

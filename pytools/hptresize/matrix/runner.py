@@ -20,10 +20,9 @@ from hptresize.errors import (
     QemuStartError,
 )
 from hptresize.machine import Outcome
-
-from .outcome import CellOutcome, Status
-from .plan import Task
-from .scenarios import SCENARIOS, Guest, Say
+from hptresize.matrix.outcome import CellOutcome, Status
+from hptresize.matrix.plan import Task
+from hptresize.matrix.scenarios import SCENARIOS, Guest, Say
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,7 @@ from hptresize.errors import MachineError
 from hptresize.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig, ResizeResult
 from hptresize.machine.machine import HOOK, HOOK_DEBUGFS
-
-from .plan import LOAD_MB, Task
+from hptresize.matrix.plan import LOAD_MB, Task
 
 TRACING = "/sys/kernel/debug/tracing/"
 DIMM_BYTES = 1 << 30

@@ -22,15 +22,14 @@ from rich.console import Console
 
 from hptresize.bench.plan import describe_host
 from hptresize.errors import UsageError
-
-from . import hub, outcome
-from .live import Board
-from .outcome import CellOutcome
-from .plan import PLAN, Limits, Task
-from .plugin import EVENT, MEASURE
-from .runner import CELLS, ERROR
-from .side_by_side import Wanted
-from .spec import Cell
+from hptresize.matrix import hub, outcome
+from hptresize.matrix.live import Board
+from hptresize.matrix.outcome import CellOutcome
+from hptresize.matrix.plan import PLAN, Limits, Task
+from hptresize.matrix.plugin import EVENT, MEASURE
+from hptresize.matrix.runner import CELLS, ERROR
+from hptresize.matrix.side_by_side import Wanted
+from hptresize.matrix.spec import Cell
 
 RESULT = "matrix.json"
 SCHEMA = 1

@@ -21,8 +21,7 @@ from hptresize.bench.payload import resident_mb
 from hptresize.demo import MemoryLoad
 from hptresize.errors import HptResizeError, MachineError
 from hptresize.machine import Machine, MachineConfig
-
-from .runner import explain
+from hptresize.matrix.runner import explain
 
 RESULT = "soak.json"
 LOAD_MB = 64

@@ -9,12 +9,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .. import git as gitcmd
-from .. import proc
-from ..errors import PatchError, TreeError
-from ..git import git
-from .files import Patch, Series
-from .rules import Place
+from hptresize import git as gitcmd
+from hptresize import proc
+from hptresize.errors import PatchError, TreeError
+from hptresize.git import git
+from hptresize.series.files import Patch, Series
+from hptresize.series.rules import Place
 
 CONTEXT = 3
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ..baseline import Kind
-from ..builds import Builder
-from ..errors import HptResizeError, UsageError
-from ..options import F, Settings, source_options
-from ..sources import Tree, Variant, parse_origin
-from .check import report as reports
-from .check.all import checks_of
-from .check.model import Check
-from .check.run import Report, check_series
-from .export import Mails, export
-from .worktree import Home, WorkTree, committed, range_diff
+from hptresize.baseline import Kind
+from hptresize.builds import Builder
+from hptresize.errors import HptResizeError, UsageError
+from hptresize.options import F, Settings, source_options
+from hptresize.series.check import report as reports
+from hptresize.series.check.all import checks_of
+from hptresize.series.check.model import Check
+from hptresize.series.check.run import Report, check_series
+from hptresize.series.export import Mails, export
+from hptresize.series.worktree import Home, WorkTree, committed, range_diff
+from hptresize.sources import Tree, Variant, parse_origin
 
 
 @click.group("series")

@@ -15,17 +15,17 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .. import git as gitcmd
-from ..builds import Builder
-from ..errors import HptResizeError, UsageError
-from ..git import git
-from ..sources import BASE, Tree
-from .check.model import Check
-from .check.run import Report, check_series
-from .check.texts import recipients_of
-from .files import COVER_TEXT, Series, format_patches, load, prefix_of
-from .rules import RULES
-from .worktree import Home, WorkTree, committed
+from hptresize import git as gitcmd
+from hptresize.builds import Builder
+from hptresize.errors import HptResizeError, UsageError
+from hptresize.git import git
+from hptresize.series.check.model import Check
+from hptresize.series.check.run import Report, check_series
+from hptresize.series.check.texts import recipients_of
+from hptresize.series.files import COVER_TEXT, Series, format_patches, load, prefix_of
+from hptresize.series.rules import RULES
+from hptresize.series.worktree import Home, WorkTree, committed
+from hptresize.sources import BASE, Tree
 
 
 class Refused(HptResizeError):

@@ -15,10 +15,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..cache import digest
-from ..errors import PatchError, UsageError
-from ..git import git
-from .rules import RULES, Rules, read_rules
+from hptresize.cache import digest
+from hptresize.errors import PatchError, UsageError
+from hptresize.git import git
+from hptresize.series.rules import RULES, Rules, read_rules
 
 COVER = "0000-cover-letter.patch"
 COVER_TEXT = "cover.txt"

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .. import config, proc, ui
-from .. import git as gitcmd
-from ..baseline import Kind
-from ..cache import Cache
-from ..errors import TreeError, UsageError
-from ..git import git
-from ..sources import BASE, Tree, Variant, load_series, series_directory
-from .files import Series, load, refresh
+from hptresize import config, proc, ui
+from hptresize import git as gitcmd
+from hptresize.baseline import Kind
+from hptresize.cache import Cache
+from hptresize.errors import TreeError, UsageError
+from hptresize.git import git
+from hptresize.series.files import Series, load, refresh
+from hptresize.sources import BASE, Tree, Variant, load_series, series_directory
 
 
 @dataclasses.dataclass(frozen=True)

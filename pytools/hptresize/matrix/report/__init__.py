@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..outcome import printable
-from ..session import MatrixResult
-from . import html, kcidb, ktap
+from hptresize.matrix.outcome import printable
+from hptresize.matrix.report import html, kcidb, ktap
+from hptresize.matrix.session import MatrixResult
 
 
 def write(result: MatrixResult, where: Path) -> list[Path]:

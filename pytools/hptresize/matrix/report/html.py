@@ -15,11 +15,10 @@ from hptresize.bench import Results, plot
 from hptresize.bench.results import MODES
 from hptresize.bench.results import load as load_bench
 from hptresize.bench.rows import Row, make_rows, quantity
-
-from .. import outcome, side_by_side
-from ..outcome import CellOutcome, printable
-from ..session import MatrixResult
-from ..spec import DATA
+from hptresize.matrix import outcome, side_by_side
+from hptresize.matrix.outcome import CellOutcome, printable
+from hptresize.matrix.session import MatrixResult
+from hptresize.matrix.spec import DATA
 
 TEMPLATE = "report.html.j2"
 # The axes that make a column of the grid; the others make a row.

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ..outcome import CellOutcome
-from ..session import MatrixResult
+from hptresize.matrix.outcome import CellOutcome
+from hptresize.matrix.session import MatrixResult
 
 
 def render(result: MatrixResult) -> str:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from ...baseline import Kind
-from . import analyse, texts
-from .boot import BOOT
-from .compile import KERNEL_BUILDS, QEMU_BUILDS
-from .model import Check
+from hptresize.baseline import Kind
+from hptresize.series.check import analyse, texts
+from hptresize.series.check.boot import BOOT
+from hptresize.series.check.compile import KERNEL_BUILDS, QEMU_BUILDS
+from hptresize.series.check.model import Check
 
 
 def checks_of(kind: Kind) -> list[Check]:

@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ... import toolchain
-from ...cache import digest
-from ...errors import HptResizeError
-from ...kbuild import PLAIN
-from .compile import (
+from hptresize import toolchain
+from hptresize.cache import digest
+from hptresize.errors import HptResizeError
+from hptresize.kbuild import PLAIN
+from hptresize.series.check.compile import (
     complaints,
     kernel_objects,
     kernel_tools,
@@ -24,7 +24,7 @@ from .compile import (
     qemu_tools,
     qemu_work,
 )
-from .model import Check, Step, said_by, told_by
+from hptresize.series.check.model import Check, Step, said_by, told_by
 
 
 def sparse_kernel(step: Step) -> Sequence[str] | None:

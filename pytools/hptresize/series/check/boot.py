@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-from ... import config, kbuild, qemubuild
-from ...builds import Builder
-from ...cache import digest
-from ...errors import UsageError
-from ...machine.config import SYSTEM_FIRMWARE
-from ..rules import RULES
-from ..worktree import Home
-from .compile import kernel_tools, qemu_tools
-from .model import Check, Step, said_by
+from hptresize import config, kbuild, qemubuild
+from hptresize.builds import Builder
+from hptresize.cache import digest
+from hptresize.errors import UsageError
+from hptresize.machine.config import SYSTEM_FIRMWARE
+from hptresize.series.check.compile import kernel_tools, qemu_tools
+from hptresize.series.check.model import Check, Step, said_by
+from hptresize.series.rules import RULES
+from hptresize.series.worktree import Home
 
 
 def passed_by(step: Step) -> list[str]:

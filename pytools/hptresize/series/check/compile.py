@@ -14,12 +14,12 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ... import config, proc, qemubuild, toolchain
-from ...errors import BuildError, HptResizeError
-from ...git import git
-from ...kbuild import FLAVOURS, PLAIN, Work, settings
-from ...sources import Tree
-from .model import FAILED, Check, Step, said_by
+from hptresize import config, proc, qemubuild, toolchain
+from hptresize.errors import BuildError, HptResizeError
+from hptresize.git import git
+from hptresize.kbuild import FLAVOURS, PLAIN, Work, settings
+from hptresize.series.check.model import FAILED, Check, Step, said_by
+from hptresize.sources import Tree
 
 # Together: both byte orders, both page sizes, with radix and without, with memory
 # hotplug and without, and the linear mapping as debug_pagealloc and KFENCE have it.

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from ... import git as gitcmd
-from ... import kbuild, proc, qemubuild, toolchain
-from ...builds import Builder
-from ...cache import digest
-from ...errors import HptResizeError
-from ...sources import Tree
-from ..files import Patch, Series
-from ..worktree import Home
+from hptresize import git as gitcmd
+from hptresize import kbuild, proc, qemubuild, toolchain
+from hptresize.builds import Builder
+from hptresize.cache import digest
+from hptresize.errors import HptResizeError
+from hptresize.series.files import Patch, Series
+from hptresize.series.worktree import Home
+from hptresize.sources import Tree
 
 State = Literal["ok", "FAIL", "-", "?"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from .run import Report
+from hptresize.series.check.run import Report
 
 _COLOURS = {"ok": "green", "FAIL": "bold red", "?": "bold yellow", "-": "dim"}
 SHOWN = 12  # lines of what one check found of one patch

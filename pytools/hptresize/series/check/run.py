@@ -7,15 +7,15 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from ... import ui
-from ...builds import Builder
-from ...cache import Cache
-from ...errors import HptResizeError, PatchError
-from ...sources import BASE, Tree
-from ..files import Patch, Series
-from ..worktree import Home
-from .model import Check, Result, Step
-from .together import ask_together
+from hptresize import ui
+from hptresize.builds import Builder
+from hptresize.cache import Cache
+from hptresize.errors import HptResizeError, PatchError
+from hptresize.series.check.model import Check, Result, Step
+from hptresize.series.check.together import ask_together
+from hptresize.series.files import Patch, Series
+from hptresize.series.worktree import Home
+from hptresize.sources import BASE, Tree
 
 APPLIES = Check("applies", "git am, on the patches before it", lambda step: ())
 

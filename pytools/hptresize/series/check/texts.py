@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from ... import git as gitcmd
-from ... import toolchain
-from ...errors import HptResizeError
-from ...git import git
-from ...sources import Tree
-from .model import Check, Step, in_tree, new_findings, said_by
+from hptresize import git as gitcmd
+from hptresize import toolchain
+from hptresize.errors import HptResizeError
+from hptresize.git import git
+from hptresize.series.check.model import Check, Step, in_tree, new_findings, said_by
+from hptresize.sources import Tree
 
 WIDTH = 75
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ... import proc
-from .model import FAILED, Check, Result, Step, new_findings
+from hptresize import proc
+from hptresize.series.check.model import FAILED, Check, Result, Step, new_findings
 
 Done = Callable[[Check], None]
 
