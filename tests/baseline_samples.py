@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hptresize.baseline import Kind
+from hptresize.base.kinds import Kind
 
 SAMPLES = Path(__file__).parent / "samples"
 TREES: dict[str, Kind] = {

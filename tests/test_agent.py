@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from hptresize.errors import CommandFailed, GuestHung
+from hptresize.base.errors import CommandFailed, GuestHung
 from hptresize.machine import Machine
 from hptresize.pytest_plugin import Boot
 

@@ -9,8 +9,8 @@ import pytest
 
 from hptresize import apt, cli
 from hptresize.apt import AptRoot, Source, SourceVersion
-from hptresize.cache import Cache
-from hptresize.errors import FetchError, UsageError
+from hptresize.base.cache import Cache
+from hptresize.base.errors import FetchError, UsageError
 
 DEB822 = """\
 # a comment

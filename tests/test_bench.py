@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from hptresize.base.errors import ToolMissing, UsageError
 from hptresize.bench import Contestant, Parts, Plan, Results, Sample, Summary, run
 from hptresize.bench.command import write
 from hptresize.bench.linux import _H_ENTER
@@ -28,7 +29,6 @@ from hptresize.bench.rows import (
     size_of,
 )
 from hptresize.cli import main
-from hptresize.errors import ToolMissing, UsageError
 from hptresize.image import build_bare
 from hptresize.machine import MachineConfig
 from hptresize.pytest_plugin import last_build

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hptresize.errors import (
+from hptresize.base.errors import (
     CommandFailed,
     GuestHung,
     GuestPanicked,

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import config, demo, git, kbuild, proc, series, toolchain, ui
+from hptresize import demo, kbuild, series, toolchain
+from hptresize.base import git, paths, proc, progress
+from hptresize.base.cache import Cache
+from hptresize.base.errors import BuildError, ToolMissing, UsageError
 from hptresize.builds import Builder
-from hptresize.cache import Cache
 from hptresize.demo import Report, StepResult
-from hptresize.errors import BuildError, ToolMissing, UsageError
 from hptresize.pytest_plugin import built
 
 
@@ -89,7 +90,7 @@ def test_flavours_differ_in_what_they_ask_for() -> None:
 def test_the_committed_series_are_as_git_writes_them() -> None:
     """`series refresh` changes nothing: what is committed is what the commits say."""
     cache = Cache()
-    for kind, directory in (("kernel", config.kernel_patches()), ("qemu", config.qemu_patches())):
+    for kind, directory in (("kernel", paths.kernel_patches()), ("qemu", paths.qemu_patches())):
         built(kind)  # so the trees are there
         tree = Builder(cache).tree("kernel" if kind == "kernel" else "qemu")
         with tree.lock():
@@ -157,13 +158,13 @@ def test_the_demo_goes_up_and_down() -> None:
 def test_progress_on_a_log_is_lines_and_not_too_many(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console  # noqa: PLC0415 (it looks at stdout as it is now)
 
-    ui.use(ui.PlainReporter(Console(width=80)))
-    with ui.step("work") as step:
+    progress.use(progress.PlainReporter(Console(width=80)))
+    with progress.step("work") as step:
         for number in range(1000):
             step.update(number, 1000)
-    with pytest.raises(ZeroDivisionError), ui.step("more"):
+    with pytest.raises(ZeroDivisionError), progress.step("more"):
         _ = 1 / 0
-    ui.use(ui._Quiet())
+    progress.use(progress._Quiet())
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "work ..."
     assert lines[1].startswith("work: done in ")
@@ -172,7 +173,7 @@ def test_progress_on_a_log_is_lines_and_not_too_many(capsys: pytest.CaptureFixtu
 
 
 def test_a_package_without_its_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fake = tmp_path / "a" / "b" / "config.py"
-    monkeypatch.setattr(config, "__file__", str(fake))
+    fake = tmp_path / "a" / "b" / "c" / "paths.py"
+    monkeypatch.setattr(paths, "__file__", str(fake))
     with pytest.raises(UsageError, match="is not a checkout"):
-        config.project()
+        paths.project()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import cache as cachemod
-from hptresize import ui
-from hptresize.cache import Cache, digest
-from hptresize.errors import NoSpace, UsageError
+from hptresize.base import cache as cachemod
+from hptresize.base import progress
+from hptresize.base.cache import Cache, digest
+from hptresize.base.errors import NoSpace, UsageError
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_two_makers_make_one(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> N
     """The second one waits for the lock, and the first goes on only when it has said so."""
     told: queue.Queue[str] = queue.Queue()
     go_on = threading.Event()
-    monkeypatch.setattr(ui, "say", told.put)
+    monkeypatch.setattr(progress, "say", told.put)
 
     def slow(into: Path) -> None:
         told.put("slow makes it")

@@ -15,8 +15,8 @@ import pytest
 
 import small_tree
 from hptresize import cli, kbuild
+from hptresize.base.cache import Cache
 from hptresize.builds import Builder
-from hptresize.cache import Cache
 from hptresize.kbuild import KernelBuild
 from hptresize.sources import Variant
 

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from hptresize import conformance, conformance_table
+from hptresize.base.errors import UsageError
 from hptresize.conformance import Outcome, Subject
-from hptresize.errors import UsageError
 from hptresize.pytest_plugin import lacking, missing
 
 MODES = ("mirror", "rehash")

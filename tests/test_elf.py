@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hptresize import elf
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 from hptresize.image.initramfs import COMPILERS
 from hptresize.pytest_plugin import missing
 

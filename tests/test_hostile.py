@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from hptresize import hostile
+from hptresize.base.errors import MachineError
+from hptresize.base.paths import last_build
 from hptresize.cli import cli, main
-from hptresize.config import last_build
 from hptresize.conformance import takes_machine_option
-from hptresize.errors import MachineError
 from hptresize.hostile import Attempt, Found, Mode
 from hptresize.machine.watch import Watch
 from hptresize.pytest_plugin import built, missing

@@ -13,7 +13,7 @@ from typing import get_args
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from hptresize.errors import HptResizeError, UsageError
+from hptresize.base.errors import HptResizeError, UsageError
 from hptresize.image import Endian, build_initramfs, image_key
 from hptresize.image.initramfs import COMPILERS, DIRECTORIES, TOOLS
 from hptresize.pytest_plugin import missing

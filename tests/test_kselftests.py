@@ -11,7 +11,7 @@ import re
 import pytest
 
 from hptresize import selftests
-from hptresize.errors import HptResizeError, MachineError
+from hptresize.base.errors import HptResizeError, MachineError
 from hptresize.machine import Machine
 from hptresize.pytest_plugin import Boot, built
 from hptresize.selftests import Report

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import config, kunit, series
-from hptresize.errors import MachineError, UsageError
+from hptresize import kunit, series
+from hptresize.base import paths
+from hptresize.base.errors import MachineError, UsageError
 from hptresize.kunit import Run
 from hptresize.machine.outcome import tail
 from hptresize.pytest_plugin import built
@@ -21,7 +22,7 @@ RECORDED = Path(__file__).parent / "recorded"
 def declared() -> list[str]:
     """The cases by "suite.case", out of the patches; a file is called after its suite."""
     found: list[str] = []
-    for patch in series.load(config.kernel_patches()).patches:
+    for patch in series.load(paths.kernel_patches()).patches:
         for text in re.split(r"^diff --git ", patch.path.read_text(), flags=re.MULTILINE):
             if named := re.match(r"a/\S+/tests/(\w+)_kunit\.c ", text):
                 cases = re.findall(r"^\+\tKUNIT_CASE(?:_PARAM)?\((\w+)", text, re.MULTILINE)

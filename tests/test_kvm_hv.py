@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from hptresize.base.errors import GuestPanicked, QemuStartError, UsageError
 from hptresize.demo import MemoryLoad
-from hptresize.errors import GuestPanicked, QemuStartError, UsageError
 from hptresize.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig, frame
 from hptresize.machine.frame import Frame

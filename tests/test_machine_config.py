@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 from hptresize.machine import MachineConfig
 from hptresize.machine.config import parse_size
 

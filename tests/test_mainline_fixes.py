@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import config, conformance, series
+from hptresize import conformance, series
+from hptresize.base import paths
+from hptresize.base.errors import MigrationFailed, QemuDied
 from hptresize.conformance import Outcome, Subject
 from hptresize.demo import MemoryLoad
-from hptresize.errors import MigrationFailed, QemuDied
 from hptresize.machine import Machine
 from hptresize.pytest_plugin import Boot, built
 from test_guest_kexec import build_images, go, load
@@ -100,14 +101,14 @@ def on_fixes(boot: Boot, **changes: object) -> Machine:
 
 
 def test_each_patch_names_what_shows_it() -> None:
-    patches = series.load(config.qemu_patches() / "mainline").patches
+    patches = series.load(paths.qemu_patches() / "mainline").patches
     assert list(QEMU_FIXES) == list(range(1, len(patches) + 1))
     for patch, names in zip(patches, QEMU_FIXES.values(), strict=True):
         told = patch.path.read_text().partition("\nShown by: ")[2]
         assert told.startswith(names[0] if names else ("a migration", "")), patch.path.name
 
 
-@pytest.mark.parametrize("directory", [config.kernel_patches(), config.qemu_patches()])
+@pytest.mark.parametrize("directory", [paths.kernel_patches(), paths.qemu_patches()])
 def test_no_patch_is_signed_by_a_machine(directory: Path) -> None:
     for path in (directory / "mainline").glob("*.patch"):
         assert "Signed-off-by:" not in path.read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hptresize import cli
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 from hptresize.kbuild import FLAVOURS
 from hptresize.matrix import plan, spec
 from hptresize.matrix.scenarios import SCENARIOS

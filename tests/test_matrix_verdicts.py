@@ -11,7 +11,7 @@ from unittest.mock import MagicMock
 import pytest
 from rich.console import Console
 
-from hptresize.errors import ConsoleBug, GuestPanicked
+from hptresize.base.errors import ConsoleBug, GuestPanicked
 from hptresize.matrix import outcome, runner, scenarios, session, soak, spec
 from hptresize.matrix.live import Board
 from hptresize.matrix.plan import Limits, Task

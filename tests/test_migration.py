@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from hptresize.base.errors import MigrationFailed
 from hptresize.demo import MemoryLoad
-from hptresize.errors import MigrationFailed
 from hptresize.machine import Machine, MachineConfig
 from hptresize.pytest_plugin import Boot, built
 

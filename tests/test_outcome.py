@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hptresize.errors import ConsoleBug, GuestHung, GuestPanicked, QemuDied, QemuStartError
+from hptresize.base.errors import ConsoleBug, GuestHung, GuestPanicked, QemuDied, QemuStartError
 from hptresize.machine import Console, find_bugs
 from hptresize.machine.watch import Watch
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hptresize import elf
+from hptresize.base.errors import MachineError
 from hptresize.demo import MemoryLoad
-from hptresize.errors import MachineError
 from hptresize.machine import Machine
 from hptresize.pytest_plugin import Boot, built
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import config
-from hptresize.cache import Cache
+from hptresize.base import paths
+from hptresize.base.cache import Cache
 from hptresize.image.initramfs import COMPILERS
 from hptresize.pytest_plugin import missing
 
@@ -25,13 +25,13 @@ def test_built(): built("kernel-kunit")
 """
 OURS = "[pytest]\nhptresize_require = true\n"
 # As after a renaming that forgot the plugin
-BROKEN = "from hptresize import config\ndel config.last_build\n"
+BROKEN = "from hptresize.base import paths\ndel paths.last_build\n"
 RAISES = """\
-from hptresize import config
-from hptresize.errors import UsageError
+from hptresize.base import paths
+from hptresize.base.errors import UsageError
 def last_build(kind):
     raise UsageError("no way")
-config.last_build = last_build
+paths.last_build = last_build
 """
 
 
@@ -45,7 +45,7 @@ def pytest_in(where: Path, *words: str, **files: str) -> subprocess.CompletedPro
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rsfE", *plugin, *words],
         env={**env, "HPTRESIZE_CACHE": str(where / "cache"),
-             "PYTHONPATH": str(Path(config.__file__).parents[1])},
+             "PYTHONPATH": str(Path(paths.__file__).parents[2])},
         cwd=where, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

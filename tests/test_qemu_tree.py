@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import config
-from hptresize.baseline import Kind
+from hptresize.base import paths
+from hptresize.base.cache import Cache
+from hptresize.base.git import git
+from hptresize.base.kinds import Kind
 from hptresize.builds import Builder
-from hptresize.cache import Cache
-from hptresize.git import git
 from hptresize.machine.config import SYSTEM_FIRMWARE
 from hptresize.pytest_plugin import built, missing
 
@@ -42,7 +42,7 @@ def tree(tmp_path: Path) -> Path:
     if not Cache().note("source-trixie-qemu"):
         missing("needs the tree: `make test` makes it")
     source = Builder(Cache()).tree(KIND)
-    commit = source.known("series", config.qemu_patches())
+    commit = source.known("series", paths.qemu_patches())
     if commit is None:
         missing("needs the series in the tree: `hptresize build qemu`")
     archive = tmp_path / "tree.tar"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from hptresize.base.errors import ResizeRefused
 from hptresize.demo import MemoryLoad
-from hptresize.errors import ResizeRefused
 from hptresize.machine import Machine
 from hptresize.pytest_plugin import Boot, missing
 

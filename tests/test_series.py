@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import git as gitcmd
 from hptresize import series
-from hptresize.errors import PatchError, UsageError
-from hptresize.git import git
+from hptresize.base import git as gitcmd
+from hptresize.base.errors import PatchError, UsageError
+from hptresize.base.git import git
 
 
 @pytest.fixture

@@ -17,13 +17,14 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import cli, config, kbuild, series, sources, toolchain
-from hptresize import git as gitcmd
-from hptresize.baseline import Kind
+from hptresize import cli, kbuild, series, sources, toolchain
+from hptresize.base import git as gitcmd
+from hptresize.base import paths
+from hptresize.base.cache import Cache
+from hptresize.base.errors import HptResizeError
+from hptresize.base.git import git
+from hptresize.base.kinds import Kind
 from hptresize.builds import Builder
-from hptresize.cache import Cache
-from hptresize.errors import HptResizeError
-from hptresize.git import git
 from hptresize.image import initramfs
 from hptresize.pytest_plugin import built
 from hptresize.series.check import analyse, boot, model, texts
@@ -59,7 +60,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     patches = tmp_path / "patches"
     patches.mkdir()
     (patches / "cover.txt").write_text("say more\n\nMuch more.\n")
-    monkeypatch.setattr(config, "kernel_patches", lambda: patches)
+    monkeypatch.setattr(paths, "kernel_patches", lambda: patches)
     return Home("kernel")
 
 
@@ -259,7 +260,7 @@ def test_a_second_version_tells_what_changed(
     commit(f"{GOOD}\n\nSigned-off-by: A Person <person@example.org>", init__main_c="more\n")
     project = home.directory.parent
     (project / ".gitignore").write_text("/linux\n/cache\n/outgoing\n")
-    monkeypatch.setattr(config, "project", lambda: project)
+    monkeypatch.setattr(paths, "project", lambda: project)
     gitcmd.create(project)
     gitcmd.commit_all(project, "the series", new=("-A",))
     assert run(home, "edit") == 0
@@ -483,8 +484,8 @@ def project(
     (home.directory / series.RULES).write_text(
         '[[tests]]\nsince = "main: Say more"\nrun = ["tests/test_it.py::test_it"]\n'
     )
-    monkeypatch.setattr(config, "project", lambda: root)
-    monkeypatch.setattr(config, "qemu_patches", lambda: tmp_path / "host")
+    monkeypatch.setattr(paths, "project", lambda: root)
+    monkeypatch.setattr(paths, "qemu_patches", lambda: tmp_path / "host")
     monkeypatch.setattr(initramfs, "GUEST_DIR", root / "pytools/hptresize/guest")
     monkeypatch.setattr(Builder, "busybox", lambda self: root / "busybox")
     monkeypatch.setattr(Builder, "tree", lambda self, kind: tree)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import cli, config, series, sources
-from hptresize import git as gitcmd
-from hptresize.cache import Cache
-from hptresize.git import git
+from hptresize import cli, series, sources
+from hptresize.base import git as gitcmd
+from hptresize.base import paths
+from hptresize.base.cache import Cache
+from hptresize.base.git import git
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     where.mkdir()
     (where / "cover.txt").write_text("say more\n\nMuch more.\n")
     series.refresh(tree.path, "refs/tags/stock", tip, where)
-    monkeypatch.setattr(config, "kernel_patches", lambda: where)
+    monkeypatch.setattr(paths, "kernel_patches", lambda: where)
     return where
 
 
@@ -66,7 +67,7 @@ def test_what_changed_since_the_last_commit(
 ) -> None:
     project = patches.parent
     (project / ".gitignore").write_text("/linux\n/cache\n")
-    monkeypatch.setattr(config, "project", lambda: project)
+    monkeypatch.setattr(paths, "project", lambda: project)
     gitcmd.create(project)
     gitcmd.commit_all(project, "the series", new=("-A",))
     assert run(patches, "diff") == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hptresize import session
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 from hptresize.hpt import ORDER_MIN
 from hptresize.pytest_plugin import Boot
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import git as gitcmd
 from hptresize import series, sources
-from hptresize.cache import Cache
-from hptresize.errors import BaselineError, FetchError, PatchError, TreeError, UsageError
-from hptresize.git import git
+from hptresize.base import git as gitcmd
+from hptresize.base.cache import Cache
+from hptresize.base.errors import BaselineError, FetchError, PatchError, TreeError, UsageError
+from hptresize.base.git import git
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from hptresize import proc, ui
-from hptresize.cache import Cache
-from hptresize.errors import FetchError, HptResizeError, UsageError
+from hptresize.base import proc, progress
+from hptresize.base.cache import Cache
+from hptresize.base.errors import FetchError, HptResizeError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -271,7 +271,7 @@ class AptRoot:
         ]
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
-            with ui.step(what) as step, self.log.open("ab+") as out:
+            with progress.step(what) as step, self.log.open("ab+") as out:
                 out.write(f"$ {shlex.join(command)}\n".encode())
                 out.flush()
                 start = out.tell()
@@ -318,7 +318,7 @@ class AptRoot:
             # One pocket may be in the middle of a mirror's sync; the release itself is enough.
             if not list((self.root / "lists").glob(f"*_dists_{self.suite}_main_*")):
                 raise
-            ui.say(f"going on with the package lists that could be had ({err})")
+            progress.say(f"going on with the package lists that could be had ({err})")
         self._fresh = True
 
     def versions(self, package: str) -> list[SourceVersion]:
@@ -350,7 +350,7 @@ class AptRoot:
         note = f"source-{self.suite}-{package}" + (f"-{version}" if version else "")
         known = self.cache.note(note).get("path")
         if isinstance(known, str) and (path := self.cache.root / known).is_file():
-            ui.say(f"{package} source: from the cache ({path.name})")
+            progress.say(f"{package} source: from the cache ({path.name})")
             return path
         offered = self.versions(package)
         if version is not None:
@@ -366,7 +366,7 @@ class AptRoot:
                 refused.append(one.version)
                 continue
             if refused:
-                ui.say(
+                progress.say(
                     f"{package}: took {one.version}; listed but not served: {', '.join(refused)}"
                 )
             self.cache.set_note(

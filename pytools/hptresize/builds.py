@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
-from hptresize import kbuild, qemubuild, selftests, sources, toolchain, ui
+from hptresize import kbuild, qemubuild, selftests, sources, toolchain
 from hptresize.apt import AptRoot, unpack_deb
-from hptresize.baseline import Kind
-from hptresize.cache import Cache, digest
-from hptresize.errors import FetchError
+from hptresize.base import progress
+from hptresize.base.cache import Cache, digest
+from hptresize.base.errors import FetchError
+from hptresize.base.kinds import Kind
 from hptresize.image import Endian, build_initramfs, image_key
 from hptresize.kbuild import KUNIT, PLAIN, KernelBuild
 from hptresize.kvmhv import HostConfig, build_host_image
@@ -40,7 +41,7 @@ class Builder:
     :ivar kernel_source: where the kernel comes from (see sources.parse_origin).
     :ivar qemu_source: likewise QEMU.
     :ivar jobs: processes at once.
-    :ivar remember: whether config.last_build() is to find what is built.
+    :ivar remember: whether paths.last_build() is to find what is built.
     """
 
     cache: Cache
@@ -139,7 +140,7 @@ class Builder:
         key = self.image_key(endian, extra)[:16]
 
         def make(into: Path) -> None:
-            with ui.step(f"build the {endian} image"):
+            with progress.step(f"build the {endian} image"):
                 build_initramfs(
                     into / "initramfs.gz", endian=endian, busybox=busybox, extra=extra,
                     gen_init_cpio_source=packer,
@@ -174,7 +175,7 @@ class Builder:
         self.cache.set_note("debian-kernel", {"package": package})
 
         def make(into: Path) -> None:
-            with ui.step(f"unpack {deb.name}"):
+            with progress.step(f"unpack {deb.name}"):
                 unpack_deb(deb, into)
 
         return self.cache.dir("artifacts", package, make, f"Debian's {package}")
@@ -195,7 +196,7 @@ class Builder:
 
         def make(into: Path) -> None:
             with (
-                ui.step("make the image of the host with KVM HV"),
+                progress.step("make the image of the host with KVM HV"),
                 tempfile.TemporaryDirectory(dir=into) as scratch,
             ):
                 for deb in debs.glob("*.deb"):
@@ -239,6 +240,6 @@ class Builder:
         self.kvmhv_image()
 
     def _remember(self, name: str, path: Path) -> None:
-        """Keep what config.last_build() is asked for, such as "kernel-series"."""
+        """Keep what paths.last_build() is asked for, such as "kernel-series"."""
         if self.remember:
             self.cache.set_note(f"last-{name}", {"path": str(path)})

@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from hptresize import config, conformance, demo, doctor, hostile, kunit, session, toolchain, ui
+from hptresize import conformance, demo, doctor, hostile, kunit, session, toolchain
+from hptresize.base import paths, progress
+from hptresize.base.cache import GIGA
+from hptresize.base.errors import HptResizeError, MachineError, UsageError
 from hptresize.bench.command import bench
 from hptresize.builds import Builder
-from hptresize.cache import GIGA
-from hptresize.errors import HptResizeError, MachineError, UsageError
 from hptresize.kbuild import FLAVOURS, PLAIN
 from hptresize.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig, interactive
@@ -88,7 +89,7 @@ def cli(
         level=level, format="%(message)s", force=True,
         handlers=[RichHandler(console=ERR, show_path=False, show_time=verbose > 1)],
     )  # fmt: skip
-    ui.use(ui.choose(ERR))
+    progress.use(progress.choose(ERR))
     context.obj = Settings(cache_dir, jobs or toolchain.jobs(), traceback)
 
 
@@ -155,7 +156,7 @@ def path(settings: Settings, what: str, variant: Variant) -> None:
         name, words = what, what
     else:
         name, words = f"{what}-{variant}", f"{what} --variant {variant}"
-    found = config.last_build(name, settings.cache)
+    found = paths.last_build(name, settings.cache)
     if found is None:
         raise UsageError(f"{name} is not built", hint=f"run `hptresize build {words}`")
     click.echo(found)
@@ -266,7 +267,7 @@ def _demo_on_kvmhv(builder: Builder, machine: MachineConfig, megabytes: int) -> 
     memory = f"{parse_size(machine.memory) + 1024}M"
     config = builder.kvmhv_host(machine.qemu).but(memory=memory)
     with contextlib.ExitStack() as stack:
-        with ui.step("boot the host with KVM HV"):
+        with progress.step("boot the host with KVM HV"):
             host = stack.enter_context(KvmHvHost(config))
         make = functools.partial(KvmHvGuest, host)
         return demo.run(machine, orders=demo.KVMHV_ORDERS, megabytes=megabytes, make=make)

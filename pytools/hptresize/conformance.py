@@ -30,7 +30,7 @@ from rich.console import Console as Terminal
 from rich.table import Table
 
 from hptresize import conformance_table
-from hptresize.errors import GuestHung, MachineError, QemuDied, UsageError
+from hptresize.base.errors import GuestHung, MachineError, QemuDied, UsageError
 from hptresize.image.bare import BARE_ADDRESS
 from hptresize.image.conformance import CONFORMANCE_DIR, build_conformance
 from hptresize.machine import MachineConfig

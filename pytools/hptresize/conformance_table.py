@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 
 BEGIN, END = "<!-- hptresize conformance --markdown writes from here -->", "<!-- to here -->"
 _CELLS = {"pass": "pass", "skip": "skip", "fail": "**FAIL**"}

@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from hptresize import ui
-from hptresize.errors import MachineError
+from hptresize.base import progress
+from hptresize.base.errors import MachineError
 from hptresize.machine import Job, Machine, MachineConfig
 
 log = logging.getLogger(__name__)
@@ -217,7 +217,7 @@ def run(
     :raises MachineError: the guest or QEMU came to an end, or a resize was refused.
     """
     begin = time.monotonic()
-    with ui.step("boot the guest"):
+    with progress.step("boot the guest"):
         machine = make(config)
         machine.start()
     try:
@@ -230,7 +230,7 @@ def run(
             boot_seconds=booted, steps=[], host_tells=host_tells,
         )  # fmt: skip
         load = MemoryLoad(machine, megabytes, config.cpus)
-        with ui.step(f"resize {len(orders)} times with {megabytes} MB under check") as step:
+        with progress.step(f"resize {len(orders)} times with {megabytes} MB under check") as step:
             load.wait_passes(1)
             for number, order in enumerate(orders, 1):
                 step.update(number, len(orders), f"order {order}")
@@ -238,7 +238,7 @@ def run(
         load.finish()
         if load.wrong:
             report.steps[-1] = dataclasses.replace(report.steps[-1], wrong=load.wrong)
-        with ui.step("power the guest off"):
+        with progress.step("power the guest off"):
             machine.power_off()
     except BaseException:
         machine.shutdown(quick=True)

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from hptresize import apt, toolchain
-from hptresize.cache import GIGA, Cache
-from hptresize.errors import HptResizeError
+from hptresize.base.cache import GIGA, Cache
+from hptresize.base.errors import HptResizeError
 from hptresize.machine.config import SYSTEM_FIRMWARE
 
 SPACE = 12 * GIGA  # two trees with their repositories and builds

@@ -13,7 +13,7 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 
 # Start of the linear mapping: a kernel address less this is a physical address.
 PAGE_OFFSET = 0xC000000000000000

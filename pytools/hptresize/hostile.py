@@ -21,9 +21,9 @@ from typing import Any, Literal
 
 import click
 
+from hptresize.base.errors import MachineError, QmpError, UsageError
 from hptresize.builds import Builder
 from hptresize.conformance import takes_machine_option
-from hptresize.errors import MachineError, QmpError, UsageError
 from hptresize.image.bare import BARE_ADDRESS
 from hptresize.image.conformance import build_conformance
 from hptresize.machine import MachineConfig

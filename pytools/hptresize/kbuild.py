@@ -9,10 +9,11 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hptresize import config, proc, toolchain, ui
-from hptresize.cache import Cache, digest
-from hptresize.errors import BuildError
-from hptresize.git import git
+from hptresize import toolchain
+from hptresize.base import paths, proc, progress
+from hptresize.base.cache import Cache, digest
+from hptresize.base.errors import BuildError
+from hptresize.base.git import git
 from hptresize.image.initramfs import COMPILERS, Endian
 from hptresize.series import Series, read_rules
 from hptresize.sources import Tree, Variant
@@ -146,8 +147,8 @@ def build_kernel(
     :raises BuildError: the compiler failed, warned about a file that the series
         touches, or the configuration did not take what the fragment asks for.
     """
-    patches = patches or config.kernel_patches()
-    fragment = fragment or config.kernel_fragment()
+    patches = patches or paths.kernel_patches()
+    fragment = fragment or paths.kernel_fragment()
     facts = FLAVOURS[flavour]
     what = f"{tree.title} {variant} {flavour}"
     build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
@@ -184,7 +185,7 @@ def settings(tree: Tree, flavour: Flavour, fragment: str) -> str:
 
     :param fragment: the text of the fragment that the flavour starts from.
     """
-    needed = () if flavour.own else read_rules(config.kernel_patches()).settings(tree.version)
+    needed = () if flavour.own else read_rules(paths.kernel_patches()).settings(tree.version)
     return "\n".join((fragment, *needed, *flavour.lines, ""))
 
 
@@ -236,7 +237,7 @@ class Work:
         fragment.write_text(wanted)
         old = self.build_dir / ".config"
         before = old.read_bytes() if old.is_file() else None
-        with ui.step("configure the kernel"):
+        with progress.step("configure the kernel"):
             commands: tuple[list[str | Path], ...] = (
                 [*self.make, "tinyconfig"],
                 [
@@ -330,7 +331,7 @@ class Work:
         total = known if isinstance(known, int) else _OBJECTS
         count = 0
         warnings: list[str] = []
-        with ui.step(f"compile kernel {what}") as step:
+        with progress.step(f"compile kernel {what}") as step:
 
             def on_line(line: str) -> None:
                 nonlocal count

@@ -24,9 +24,10 @@ from rich import box
 from rich.console import Console as Terminal
 from rich.table import Table
 
-from hptresize import proc, toolchain, ui
+from hptresize import toolchain
+from hptresize.base import proc, progress
+from hptresize.base.errors import MachineError, UsageError
 from hptresize.builds import Builder
-from hptresize.errors import MachineError, UsageError
 from hptresize.kbuild import KUNIT
 from hptresize.machine.config import TCG_CAPABILITIES
 from hptresize.machine.outcome import Finding, find_bugs, tail
@@ -129,7 +130,7 @@ def _exec(tool: Path, scratch: Path, glob: str, cpus: int) -> tuple[str, int]:
         f"--json={scratch / 'result.json'}", *([glob] if glob else []),
     ]  # fmt: skip
     with (
-        ui.step("run the KUnit tests"),
+        progress.step("run the KUnit tests"),
         proc.started(words, env={"PYTHONDONTWRITEBYTECODE": "1"}) as child,
     ):
         assert child.stdout is not None

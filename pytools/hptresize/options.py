@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
-from hptresize.baseline import Kind
-from hptresize.cache import Cache
+from hptresize.base.cache import Cache
+from hptresize.base.kinds import Kind
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 
 import pytest
 
-from hptresize import config as own
 from hptresize import elf
+from hptresize.base import paths as own
 from hptresize.image import build_initramfs
 from hptresize.kvmhv import HostConfig, KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig

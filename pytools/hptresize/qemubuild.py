@@ -11,9 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hptresize import config, proc, toolchain, ui
-from hptresize.cache import Cache, digest
-from hptresize.errors import BuildError
+from hptresize import toolchain
+from hptresize.base import paths, proc, progress
+from hptresize.base.cache import Cache, digest
+from hptresize.base.errors import BuildError
 from hptresize.series import Series
 from hptresize.sources import Tree, Variant
 
@@ -139,7 +140,7 @@ def _artifact(
             (into / program).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(build_dir / program, into / program)
 
-    patches = patches or config.qemu_patches()
+    patches = patches or paths.qemu_patches()
     return tree.artifact(variant, patches, key=key, make=make, what=what)
 
 
@@ -176,7 +177,7 @@ def configure(
     shutil.rmtree(build_dir, ignore_errors=True)
     build_dir.mkdir(parents=True)
     (build_dir / "pseries.mak").write_text(DEVICES)
-    with ui.step(f"configure {tree.title}"):
+    with progress.step(f"configure {tree.title}"):
         proc.run(
             [tree.path / "configure", *words], what="configuring QEMU", log_file=log,
             cwd=build_dir, env=env,
@@ -196,7 +197,7 @@ def _compile(
     :raises BuildError: it failed, or warned about one of the touched files.
     """
     warnings: list[str] = []
-    with ui.step(f"compile {what}") as step:
+    with progress.step(f"compile {what}") as step:
 
         def on_line(line: str) -> None:
             if (got := _NINJA.match(line)) is not None:

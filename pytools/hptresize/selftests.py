@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hptresize import config, proc, series, toolchain, ui
-from hptresize.cache import Cache, digest
-from hptresize.errors import MachineError
+from hptresize import series, toolchain
+from hptresize.base import paths, proc, progress
+from hptresize.base.cache import Cache, digest
+from hptresize.base.errors import MachineError
 from hptresize.image.initramfs import COMPILERS, Endian
 from hptresize.machine import Machine
 from hptresize.sources import Tree
@@ -55,14 +56,14 @@ def build(
             # Nothing of this machine, and nothing of git's, in the programs.
             "USERLDFLAGS=-static -s -Wl,--build-id=none", "GIT_VERSION=series",
         ]  # fmt: skip
-        with ui.step(f"build the kselftests, {endian}"):
+        with progress.step(f"build the kselftests, {endian}"):
             proc.run(
                 words, what="building the kselftests",
                 log_file=cache.logs / f"selftests-{endian}.log", env={"LC_ALL": "C.UTF-8"},
             )  # fmt: skip
 
     where = tree.artifact(
-        "series", patches or config.kernel_patches(), key=key, make=make,
+        "series", patches or paths.kernel_patches(), key=key, make=make,
         what=f"kselftests {endian}",
     )  # fmt: skip
     return {path.name: path for path in sorted(where.iterdir())}
@@ -81,7 +82,7 @@ def subtests(patches: Path | None = None) -> dict[str, tuple[str, ...]]:
     program = ""
     tests: dict[str, list[tuple[str, str]]] = {}
     variants: dict[tuple[str, str], list[str]] = {}
-    for patch in series.load(patches or config.kernel_patches()).patches:
+    for patch in series.load(patches or paths.kernel_patches()).patches:
         for line in patch.path.read_text().splitlines():
             if line.startswith("+++ "):
                 found = _FILE.match(line)

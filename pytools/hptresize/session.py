@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 from hptresize.machine import Machine
 
 FENCE, END = "```session", "```"

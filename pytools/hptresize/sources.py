@@ -21,14 +21,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
-from hptresize import git as gitcmd
-from hptresize import proc, ui
 from hptresize import series as seriesmod
 from hptresize.apt import AptRoot
-from hptresize.baseline import Kind, detect, strip_tree, tree_version
-from hptresize.cache import GIGA, Cache, digest
-from hptresize.errors import BaselineError, FetchError, TreeError, UsageError
-from hptresize.git import git
+from hptresize.base import git as gitcmd
+from hptresize.base import proc, progress
+from hptresize.base.cache import GIGA, Cache, digest
+from hptresize.base.errors import BaselineError, FetchError, TreeError, UsageError
+from hptresize.base.git import git
+from hptresize.base.kinds import Kind
+from hptresize.baseline import detect, strip_tree, tree_version
 from hptresize.series import Series
 
 Variant = Literal["stock", "baseline", "series", "fixes"]
@@ -199,7 +200,7 @@ class Tree:
             count -= 1
             made = self._applied(base, series.first(count))
         rest = series.patches[count:]
-        with ui.step(f"apply {len(rest)} patches to {self.title}"):
+        with progress.step(f"apply {len(rest)} patches to {self.title}"):
             self.switch(made)
             for number, patch in enumerate(rest, count + 1):
                 made = seriesmod.apply(
@@ -221,7 +222,7 @@ class Tree:
         path = self.path.with_name(key)
         with self.cache.lock(f"trees-{key}"):
             if not (path / ".git").exists():
-                with ui.step(f"make a work tree of its own of {self.title}"):
+                with progress.step(f"make a work tree of its own of {self.title}"):
                     git(self.path, "worktree", "prune")
                     fresh = path.with_name(f".tmp-{key}")
                     shutil.rmtree(fresh, ignore_errors=True)
@@ -248,7 +249,7 @@ class Tree:
                     f"{self.title} has the series already: {name} is a file of it",
                     hint="give the tree without it; `--variant stock` builds this one as it is",
                 )
-        with ui.step(f"take the merged feature out of {self.title}"):
+        with progress.step(f"take the merged feature out of {self.title}"):
             try:
                 strip_tree(self.path, self.kind)
                 made = gitcmd.commit_all(self.path, "baseline: without HPT resizing", new=("-u",))
@@ -320,7 +321,7 @@ def resolve(cache: Cache, kind: Kind, spec: str | None = None, rev: str | None =
         return _tree(cache, origin, f"{stem}-{LAYOUT}", tarball)
     path = Path(origin.place)
     if origin.form == "tarball":
-        with ui.step(f"read {path.name}"), path.open("rb") as data:
+        with progress.step(f"read {path.name}"), path.open("rb") as data:
             mark = hashlib.file_digest(data, "sha256").hexdigest()
     elif origin.form == "git":
         mark = origin.rev
@@ -370,7 +371,7 @@ def _tree(cache: Cache, origin: Origin, key: str, path: Path) -> Tree:
             # The user built in place; a build elsewhere refuses such a tree.
             proc.output(["make", "-C", into, "mrproper"], what="make mrproper in our copy")
         version = check_kind(into, kind)
-        with ui.step(f"record {facts.title} {version} in a repository of our own"):
+        with progress.step(f"record {facts.title} {version} in a repository of our own"):
             shutil.rmtree(into / ".git", ignore_errors=True)
             gitcmd.create(into)
             stock = gitcmd.commit_all(into, f"stock: {facts.title} {version}")
@@ -388,7 +389,7 @@ def unpack(tarball: Path, into: Path) -> None:
     :raises FetchError: it is damaged.
     """
     size = tarball.stat().st_size
-    with ui.step(f"unpack {tarball.name}") as step, tarball.open("rb") as data:
+    with progress.step(f"unpack {tarball.name}") as step, tarball.open("rb") as data:
         head = data.read(6)
         data.seek(0)
         how = [flag for magic, flag in _DECOMPRESS.items() if head.startswith(magic)]
@@ -422,7 +423,7 @@ def unpack(tarball: Path, into: Path) -> None:
 def _export(repo: Path, commit: str, into: Path) -> None:
     """Write the files of a commit of a user's git tree."""
     archive = into.with_name(f"{into.name}.tar")
-    with ui.step(f"copy {repo} at {commit[:12]}"):
+    with progress.step(f"copy {repo} at {commit[:12]}"):
         try:
             git(repo, "archive", "--format=tar", "-o", archive, commit)
             proc.output(["tar", "-x", "-C", into, "-f", archive], what="unpack the copy")
@@ -432,7 +433,7 @@ def _export(repo: Path, commit: str, into: Path) -> None:
 
 def _copy(root: Path, into: Path) -> None:
     """Copy a user's directory."""
-    with ui.step(f"copy {root}"):
+    with progress.step(f"copy {root}"):
         names = "\0".join(files_of(root)).encode()
         archive = into.with_name(f"{into.name}.tar")
         try:

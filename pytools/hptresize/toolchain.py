@@ -9,9 +9,9 @@ import os
 import shutil
 from pathlib import Path
 
-from hptresize import proc
-from hptresize.cache import Cache
-from hptresize.errors import ToolMissing
+from hptresize.base import proc
+from hptresize.base.cache import Cache
+from hptresize.base.errors import ToolMissing
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,5 @@ from hptresize.baseline.engine import (
     strip_tree,
     tree_version,
 )
-from hptresize.baseline.spec import Kind
 
-__all__ = ["EditRecord", "Kind", "StripReport", "detect", "strip_tree", "tree_version"]
+__all__ = ["EditRecord", "StripReport", "detect", "strip_tree", "tree_version"]

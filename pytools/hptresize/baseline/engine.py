@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hptresize.base.errors import BaselineError, TreeError
+from hptresize.base.kinds import Kind
 from hptresize.baseline.csource import CSource, Unclear, apply
 from hptresize.baseline.finders import find
 from hptresize.baseline.kernel import KERNEL
 from hptresize.baseline.qemu import QEMU
-from hptresize.baseline.spec import Edit, Feature, FileEdits, IdleInclude, Kind, OneOf
-from hptresize.errors import BaselineError, TreeError
+from hptresize.baseline.spec import Edit, Feature, FileEdits, IdleInclude, OneOf
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,8 @@ would, never by line number, so that it fits every version that has them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
-Kind = Literal["kernel", "qemu"]
+from hptresize.base.kinds import Kind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hptresize.base.errors import MachineError
 from hptresize.bench.payload import BenchGuest, settled_mb
 from hptresize.bench.plan import DELAY_PROPERTY, Contestant, Parts, Plan
-from hptresize.errors import MachineError
 from hptresize.hpt import GROUP_BYTES_ORDER
 from hptresize.machine import BareGuest, MachineConfig
 

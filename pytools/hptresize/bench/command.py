@@ -11,6 +11,8 @@ from typing import Protocol
 import click
 from rich.console import Console
 
+from hptresize.base.cache import Cache
+from hptresize.base.errors import MachineError, UsageError
 from hptresize.bench import plot
 from hptresize.bench.payload import PROGRAM
 from hptresize.bench.plan import FULL_ORDER, Parts, Plan
@@ -18,8 +20,6 @@ from hptresize.bench.results import Results
 from hptresize.bench.rows import as_table, make_rows
 from hptresize.bench.run import run
 from hptresize.builds import Builder
-from hptresize.cache import Cache
-from hptresize.errors import MachineError, UsageError
 from hptresize.image import build_bare
 
 TABLE_WIDTH = 150

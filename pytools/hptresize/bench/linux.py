@@ -8,10 +8,10 @@ import signal
 import tempfile
 from pathlib import Path
 
+from hptresize.base.errors import CommandFailed, MachineError
 from hptresize.bench.bare import Record
 from hptresize.bench.payload import resident_mb, settled_mb
 from hptresize.bench.plan import Contestant, Parts, Plan
-from hptresize.errors import CommandFailed, MachineError
 from hptresize.hpt import ORDER_MIN
 from hptresize.machine import Job, Machine, MachineConfig, ResizeResult
 

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from hptresize.errors import MachineError
+from hptresize.base.errors import MachineError
 from hptresize.hpt import H_RESIZE_HPT_COMMIT, H_RESIZE_HPT_PREPARE, Result, hash_mask
 from hptresize.machine import Answer, BareGuest
 

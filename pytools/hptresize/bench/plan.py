@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hptresize.base.errors import UsageError
 from hptresize.bench.results import Mode, Results
-from hptresize.errors import UsageError
 from hptresize.machine import BareGuest, MachineConfig
 
 # 2^31 bytes is the most that QEMU grants a guest of 128 GB, the RFC's own example.
@@ -156,23 +154,3 @@ def contestants(parts: Parts, results: Results) -> list[Contestant]:
         add("rehash", parts.qemu, version, names)
         results.missing["mirror"] = f"this QEMU has no {MODE_PROPERTY}"
     return found
-
-
-def describe_host() -> dict[str, Any]:
-    """Return what of this machine the numbers depend on."""
-    model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            model = value.strip()
-            break
-    pages = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {
-        "processor": model,
-        "processors": len(os.sched_getaffinity(0)),
-        "memory_gb": round(memory / 2**30, 1),
-        "kernel": platform.release(),
-        "transparent_hugepages": pages.read_text().strip() if pages.is_file() else "none",
-        "load_at_start": os.getloadavg()[0],
-    }

@@ -7,9 +7,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hptresize.base.errors import ToolMissing
 from hptresize.bench.results import MODES, Mode, Results, Summary
 from hptresize.bench.rows import size_of
-from hptresize.errors import ToolMissing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 
 SCHEMA = 1
 """Version of the JSON; a program that reads it should refuse any other."""

@@ -8,12 +8,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from hptresize import ui
+from hptresize.base import progress
+from hptresize.base.errors import MachineError
+from hptresize.base.host import describe_host
 from hptresize.bench import bare, linux
 from hptresize.bench.bare import Record
-from hptresize.bench.plan import Contestant, Parts, Plan, contestants, describe_host
+from hptresize.bench.plan import Contestant, Parts, Plan, contestants
 from hptresize.bench.results import Results, Sample
-from hptresize.errors import MachineError
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ def run(parts: Parts, plan: Plan) -> Results:
         for what, measure in measurements(plan).items()
         for one in found
     ]
-    with ui.step(f"measure {', '.join(one.mode for one in found)}") as step:
+    with progress.step(f"measure {', '.join(one.mode for one in found)}") as step:
         for done, task in enumerate(tasks):
             step.update(done, len(tasks), str(task))
             _do(task, results, parts, plan)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from hptresize.errors import BuildError, ToolMissing, UsageError
+from hptresize.base.errors import BuildError, ToolMissing, UsageError
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import socket
 import threading
 from pathlib import Path
 
-from hptresize.errors import MachineError
+from hptresize.base.errors import MachineError
 from hptresize.kvmhv.host import KvmHvHost
 from hptresize.kvmhv.image import QEMU, port_path
 from hptresize.machine import Job, Machine, MachineConfig

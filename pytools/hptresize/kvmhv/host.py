@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from hptresize.errors import MachineError, UsageError
+from hptresize.base.errors import MachineError, UsageError
 from hptresize.kvmhv.image import PORTS, port_path
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.config import parse_size

@@ -9,7 +9,7 @@ from pathlib import Path
 from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
-from hptresize.errors import BuildError
+from hptresize.base.errors import BuildError
 from hptresize.image import build_initramfs
 
 QEMU = "/usr/bin/qemu-system-ppc64"

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hptresize.errors import AgentError, CommandFailed
+from hptresize.base.errors import AgentError, CommandFailed
 from hptresize.machine import frame, outcome
 from hptresize.machine.frame import Frame
 from hptresize.machine.watch import Watch

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from hptresize import elf
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 
 Firmware = Literal["vof", "slof"]
 

@@ -7,7 +7,7 @@ import codecs
 import re
 from pathlib import Path
 
-from hptresize.errors import ConsoleBug
+from hptresize.base.errors import ConsoleBug
 from hptresize.machine import outcome
 from hptresize.machine.watch import Watch
 

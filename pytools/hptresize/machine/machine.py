@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from hptresize import elf
-from hptresize.errors import (
+from hptresize.base.errors import (
     MachineError,
     MigrationFailed,
     QemuDied,

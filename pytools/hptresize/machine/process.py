@@ -29,7 +29,7 @@ from typing import Any, ClassVar, TypeVar
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
-from hptresize.errors import GuestHung, QmpError, ToolMissing
+from hptresize.base.errors import GuestHung, QmpError, ToolMissing
 from hptresize.machine.config import MachineConfig
 from hptresize.machine.watch import Deadline, Watch
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hptresize.errors import GuestHung, GuestPanicked, MachineError, QemuDied, QemuStartError
+from hptresize.base.errors import GuestHung, GuestPanicked, MachineError, QemuDied, QemuStartError
 from hptresize.machine import outcome
 
 # How long a panic may take to finish its report once it has begun it.

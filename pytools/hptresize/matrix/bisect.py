@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from hptresize.errors import BuildError, HptResizeError, PatchError, TreeError
+from hptresize.base.errors import BuildError, HptResizeError, PatchError, TreeError
 from hptresize.matrix import outcome
 from hptresize.matrix.outcome import CellOutcome
 

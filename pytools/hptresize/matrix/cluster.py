@@ -22,7 +22,7 @@ from typing import Any, cast
 import distributed
 from distributed import KilledWorker, get_worker
 
-from hptresize.errors import MachineError, UsageError
+from hptresize.base.errors import MachineError, UsageError
 from hptresize.matrix.hub import ENDED, WAITING, Event
 from hptresize.matrix.outcome import CellOutcome, read
 from hptresize.matrix.plan import PATHS, Limits, Task

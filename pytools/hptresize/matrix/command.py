@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from hptresize.base.errors import MachineError, ToolMissing, UsageError
 from hptresize.bench.plan import FULL_ORDER
 from hptresize.builds import Builder
-from hptresize.errors import MachineError, ToolMissing, UsageError
 from hptresize.matrix import bisect, debug, outcome, soak, spec
 from hptresize.matrix.plan import PLAN, Limits, Parts, Task, check_fit
 from hptresize.matrix.runner import CELLS, command_line

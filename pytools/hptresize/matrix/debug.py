@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from hptresize.errors import MachineError, ToolMissing, UsageError
+from hptresize.base.errors import MachineError, ToolMissing, UsageError
 from hptresize.machine import MachineConfig, interactive
 from hptresize.machine.process import kill_with_parent
 from hptresize.matrix.plan import Task

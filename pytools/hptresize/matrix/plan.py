@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from hptresize import elf
-from hptresize.baseline import Kind
+from hptresize.base.errors import UsageError
+from hptresize.base.kinds import Kind
 from hptresize.builds import Builder
-from hptresize.errors import UsageError
 from hptresize.image import Endian
 from hptresize.kbuild import PLAIN
 from hptresize.kvmhv import HostConfig

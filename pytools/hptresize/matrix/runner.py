@@ -11,7 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from hptresize.errors import (
+from hptresize.base.errors import (
     ConsoleBug,
     GuestHung,
     GuestPanicked,

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from hptresize import elf
+from hptresize.base.errors import MachineError
 from hptresize.demo import MemoryLoad
-from hptresize.errors import MachineError
 from hptresize.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig, ResizeResult
 from hptresize.machine.machine import HOOK, HOOK_DEBUGFS

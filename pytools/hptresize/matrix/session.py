@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from hptresize.bench.plan import describe_host
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
+from hptresize.base.host import describe_host
 from hptresize.matrix import hub, outcome
 from hptresize.matrix.live import Board
 from hptresize.matrix.outcome import CellOutcome

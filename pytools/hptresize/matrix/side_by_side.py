@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from hptresize import ui
+from hptresize.base import progress
 from hptresize.bench import Parts, Plan, run
 from hptresize.bench.payload import PROGRAM
 from hptresize.bench.rows import make_rows
@@ -61,14 +61,14 @@ class _Telling:
     def __init__(self, doing: Callable[[str], None]) -> None:
         self.doing = doing
 
-    def begin(self, title: str) -> ui.Step:
+    def begin(self, title: str) -> progress.RunningStep:
         self.doing(title)
         return self
 
     def update(self, done: float, total: float | None = None, text: str = "") -> None:
         self.doing(text)
 
-    def end(self, step: ui.Step, seconds: float, ok: bool) -> None:
+    def end(self, step: progress.RunningStep, seconds: float, ok: bool) -> None:
         pass
 
     def say(self, text: str) -> None:
@@ -81,7 +81,7 @@ def measure(wanted: Wanted, where: Path, doing: Callable[[str], None]) -> list[s
     :param where: the directory that gets it.
     :returns: what could not be measured.
     """
-    ui.use(_Telling(doing))
+    progress.use(_Telling(doing))
     with tempfile.TemporaryDirectory(prefix="hptresize-") as scratch:
         parts = Parts(
             bench=build_bare(Path(scratch) / "bench.elf", PROGRAM),

@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from hptresize import ui
+from hptresize.base import progress
+from hptresize.base.errors import HptResizeError, MachineError
 from hptresize.bench.payload import resident_mb
 from hptresize.demo import MemoryLoad
-from hptresize.errors import HptResizeError, MachineError
 from hptresize.machine import Machine, MachineConfig
 from hptresize.matrix.runner import explain
 
@@ -213,11 +213,11 @@ def run(config: MachineConfig, *, minutes: float, seed: int, mode: str, where: P
     result = SoakResult(seed, mode)
     where.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    with ui.step(f"resize for {minutes:g} minutes") as step:
+    with progress.step(f"resize for {minutes:g} minutes") as step:
         try:
             _steps(config.but(run_dir=where), result, begin, minutes * 60, step.update)
         except KeyboardInterrupt:
-            ui.say("interrupted: what there is so far follows")
+            progress.say("interrupted: what there is so far follows")
         except HptResizeError as err:
             result.failures.append(": ".join(explain(err)))
         result.seconds = time.monotonic() - begin

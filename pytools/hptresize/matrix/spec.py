@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hptresize.errors import UsageError
+from hptresize.base.errors import UsageError
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 DECLARATION = DATA / "matrix.toml"

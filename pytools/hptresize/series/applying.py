@@ -9,10 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from hptresize import git as gitcmd
-from hptresize import proc
-from hptresize.errors import PatchError, TreeError
-from hptresize.git import git
+from hptresize.base import git as gitcmd
+from hptresize.base import proc
+from hptresize.base.errors import PatchError, TreeError
+from hptresize.base.git import git
 from hptresize.series.files import Patch, Series
 from hptresize.series.rules import Place
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from hptresize.baseline import Kind
+from hptresize.base.errors import HptResizeError, UsageError
+from hptresize.base.kinds import Kind
 from hptresize.builds import Builder
-from hptresize.errors import HptResizeError, UsageError
 from hptresize.options import F, Settings, source_options
 from hptresize.series.check import report as reports
 from hptresize.series.check.all import checks_of

@@ -15,10 +15,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hptresize import git as gitcmd
+from hptresize.base import git as gitcmd
+from hptresize.base.errors import HptResizeError, UsageError
+from hptresize.base.git import git
 from hptresize.builds import Builder
-from hptresize.errors import HptResizeError, UsageError
-from hptresize.git import git
 from hptresize.series.check.model import Check
 from hptresize.series.check.run import Report, check_series
 from hptresize.series.check.texts import recipients_of

@@ -15,9 +15,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hptresize.cache import digest
-from hptresize.errors import PatchError, UsageError
-from hptresize.git import git
+from hptresize.base.cache import digest
+from hptresize.base.errors import PatchError, UsageError
+from hptresize.base.git import git
 from hptresize.series.rules import RULES, Rules, read_rules
 
 COVER = "0000-cover-letter.patch"

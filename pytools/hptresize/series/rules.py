@@ -50,7 +50,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hptresize.errors import PatchError
+from hptresize.base.errors import PatchError
 
 RULES = "series.toml"
 

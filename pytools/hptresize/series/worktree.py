@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hptresize import config, proc, ui
-from hptresize import git as gitcmd
-from hptresize.baseline import Kind
-from hptresize.cache import Cache
-from hptresize.errors import TreeError, UsageError
-from hptresize.git import git
+from hptresize.base import git as gitcmd
+from hptresize.base import paths, proc, progress
+from hptresize.base.cache import Cache
+from hptresize.base.errors import TreeError, UsageError
+from hptresize.base.git import git
+from hptresize.base.kinds import Kind
 from hptresize.series.files import Series, load, refresh
 from hptresize.sources import BASE, Tree, Variant, load_series, series_directory
 
@@ -32,7 +32,7 @@ class Home:
     @property
     def patches(self) -> Path:
         """The directory that sources.Tree wants to know."""
-        return config.kernel_patches() if self.kind == "kernel" else config.qemu_patches()
+        return paths.kernel_patches() if self.kind == "kernel" else paths.qemu_patches()
 
     @property
     def directory(self) -> Path:
@@ -90,7 +90,7 @@ class WorkTree:
             tip = tree.commit(home.variant, home.patches)
             onto, branch = home.branches
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with ui.step(f"make {self.path}"):
+            with progress.step(f"make {self.path}"):
                 git(tree.path, "worktree", "prune")
                 git(tree.path, "branch", "--force", onto, base)
                 git(tree.path, "worktree", "add", "-q", "-B", branch, self.path, tip)
@@ -151,7 +151,7 @@ def committed(home: Home, rev: str) -> Iterator[Series]:
     :param rev: a revision of the project's repository, such as HEAD.
     :raises UsageError: the project is no git checkout, or has no such revision or series.
     """
-    project = config.project()
+    project = paths.project()
     if gitcmd.known(project, f"{rev}^{{commit}}") is None:
         raise UsageError(f"{project} has no git revision {rev!r}")
     name = home.directory.relative_to(project)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hptresize.baseline import Kind
+from hptresize.base.kinds import Kind
 from hptresize.series.check import analyse, texts
 from hptresize.series.check.boot import BOOT
 from hptresize.series.check.compile import KERNEL_BUILDS, QEMU_BUILDS

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hptresize import toolchain
-from hptresize.cache import digest
-from hptresize.errors import HptResizeError
+from hptresize.base.cache import digest
+from hptresize.base.errors import HptResizeError
 from hptresize.kbuild import PLAIN
 from hptresize.series.check.compile import (
     complaints,

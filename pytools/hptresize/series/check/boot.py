@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-from hptresize import config, kbuild, qemubuild
+from hptresize import kbuild, qemubuild
+from hptresize.base import paths
+from hptresize.base.cache import digest
+from hptresize.base.errors import UsageError
 from hptresize.builds import Builder
-from hptresize.cache import digest
-from hptresize.errors import UsageError
 from hptresize.machine.config import SYSTEM_FIRMWARE
 from hptresize.series.check.compile import kernel_tools, qemu_tools
 from hptresize.series.check.model import Check, Step, said_by
@@ -43,10 +44,10 @@ def boots(step: Step) -> Sequence[str] | None:
     # A test of what has no resizing yet asks for the baseline by its own name.
     parts[f"{step.tree.kind.upper()}_BASELINE"] = kernel if step.tree.kind == "kernel" else qemu
     env = {f"HPTRESIZE_{name}": str(path) for name, path in parts.items()}
-    env |= {"PYTHONPATH": str(config.project() / "pytools"), "PYTEST_ADDOPTS": ""}
+    env |= {"PYTHONPATH": str(paths.project() / "pytools"), "PYTEST_ADDOPTS": ""}
     status, lines = said_by(
         [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
-        cwd=config.project(), env=env,
+        cwd=paths.project(), env=env,
     )  # fmt: skip
     if status == 0:
         # What is skipped has not passed.
@@ -95,7 +96,7 @@ def _files(tests: Sequence[str]) -> list[Path]:
 
     :raises UsageError: a test's module cannot be read.
     """
-    root = config.project()
+    root = paths.project()
     package, beside = root / "pytools" / "hptresize", root / "tests"
     finder = ModuleFinder(path=[str(package.parent), str(beside)])
     files = {Path(one.partition("::")[0]).relative_to(beside.name) for one in tests}

@@ -14,9 +14,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hptresize import config, proc, qemubuild, toolchain
-from hptresize.errors import BuildError, HptResizeError
-from hptresize.git import git
+from hptresize import qemubuild, toolchain
+from hptresize.base import paths, proc
+from hptresize.base.errors import BuildError, HptResizeError
+from hptresize.base.git import git
 from hptresize.kbuild import FLAVOURS, PLAIN, Work, settings
 from hptresize.series.check.model import FAILED, Check, Step, said_by
 from hptresize.sources import Tree
@@ -71,14 +72,14 @@ def kernel_objects(step: Step, flavour: str, names: Sequence[str]) -> tuple[Work
     tree, cache = step.tree, step.tree.cache
     build_dir = cache.root / "build" / f"{tree.key}-{flavour}"
     work = Work(cache, tree, facts, build_dir, step.builder.jobs)
-    work.configure(settings(tree, facts, config.kernel_fragment().read_text()))
+    work.configure(settings(tree, facts, paths.kernel_fragment().read_text()))
     return work, work.compiled(present(step, names))
 
 
 def kernel_tools(tree: Tree, flavour: str) -> list[str]:
     """Return what decides about the objects of a kernel, besides its sources."""
     facts = FLAVOURS[flavour]
-    lines = settings(tree, facts, config.kernel_fragment().read_text())
+    lines = settings(tree, facts, paths.kernel_fragment().read_text())
     return [toolchain.version(facts.gcc), facts.name, lines]
 
 

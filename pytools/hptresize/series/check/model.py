@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from hptresize import git as gitcmd
-from hptresize import kbuild, proc, qemubuild, toolchain
+from hptresize import kbuild, qemubuild, toolchain
+from hptresize.base import git as gitcmd
+from hptresize.base import proc
+from hptresize.base.cache import digest
+from hptresize.base.errors import HptResizeError
 from hptresize.builds import Builder
-from hptresize.cache import digest
-from hptresize.errors import HptResizeError
 from hptresize.series.files import Patch, Series
 from hptresize.series.worktree import Home
 from hptresize.sources import Tree

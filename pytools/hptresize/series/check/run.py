@@ -7,10 +7,10 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from hptresize import ui
+from hptresize.base import progress
+from hptresize.base.cache import Cache
+from hptresize.base.errors import HptResizeError, PatchError
 from hptresize.builds import Builder
-from hptresize.cache import Cache
-from hptresize.errors import HptResizeError, PatchError
 from hptresize.series.check.model import Check, Result, Step
 from hptresize.series.check.together import ask_together
 from hptresize.series.files import Patch, Series
@@ -61,19 +61,19 @@ def check_series(
     alone = [check for check in checks if not check.quick and not check.place]
     places = [check for check in checks if check.place]
     # What is quick, and what shares the tree, goes patch by patch: it is switched less often.
-    with ui.step(f"{home.words} on {tree.title}: read {len(steps)} patches") as shown:
+    with progress.step(f"{home.words} on {tree.title}: read {len(steps)} patches") as shown:
         for count, step in enumerate(steps, 1):
             for check in checks:
                 if check.quick and not check.place:
                     shown.update(count, len(steps), f"{check.name} {step.patch.path.name}")
                     results[check.name, step.number - 1] = ask(check, step)
     if places:
-        with ui.step(f"{home.words} on {tree.title}: compile and analyse") as shown:
+        with progress.step(f"{home.words} on {tree.title}: compile and analyse") as shown:
             for count, step in enumerate(steps, 1):
                 for name, found in ask_all(places, step, shown, (count, len(steps))).items():
                     results[name, step.number - 1] = found
     for check in alone:
-        with ui.step(f"{home.words} on {tree.title}: {check.name}") as shown:
+        with progress.step(f"{home.words} on {tree.title}: {check.name}") as shown:
             for count, step in enumerate(steps, 1):
                 shown.update(count, len(steps), step.patch.path.name)
                 results[check.name, step.number - 1] = ask(check, step)
@@ -123,7 +123,7 @@ def ask(check: Check, step: Step) -> Result:
 
 
 def ask_all(
-    checks: Sequence[Check], step: Step, shown: ui.Step, how_far: tuple[int, int]
+    checks: Sequence[Check], step: Step, shown: progress.RunningStep, how_far: tuple[int, int]
 ) -> dict[str, Result]:
     """Ask checks that share the tree about a patch, or take their earlier answers.
 

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hptresize import git as gitcmd
 from hptresize import toolchain
-from hptresize.errors import HptResizeError
-from hptresize.git import git
+from hptresize.base import git as gitcmd
+from hptresize.base.errors import HptResizeError
+from hptresize.base.git import git
 from hptresize.series.check.model import Check, Step, in_tree, new_findings, said_by
 from hptresize.sources import Tree
 

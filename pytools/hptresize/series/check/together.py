@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from hptresize import proc
+from hptresize.base import proc
 from hptresize.series.check.model import FAILED, Check, Result, Step, new_findings
 
 Done = Callable[[Check], None]

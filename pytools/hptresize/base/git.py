@@ -11,8 +11,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hptresize import proc
-from hptresize.errors import HptResizeError, TreeError
+from hptresize.base import proc
+from hptresize.base.errors import HptResizeError, TreeError
 
 IDENTITY = "hptresize"
 EMAIL = "hptresize@localhost"

@@ -26,7 +26,7 @@ from rich.progress import (
 log = logging.getLogger(__name__)
 
 
-class Step(Protocol):
+class RunningStep(Protocol):
     """One piece of work under way."""
 
     def update(self, done: float, total: float | None = None, text: str = "") -> None:
@@ -36,10 +36,10 @@ class Step(Protocol):
 class Reporter(Protocol):
     """Where progress goes."""
 
-    def begin(self, title: str) -> Step:
+    def begin(self, title: str) -> RunningStep:
         """Start a step."""
 
-    def end(self, step: Step, seconds: float, ok: bool) -> None:
+    def end(self, step: RunningStep, seconds: float, ok: bool) -> None:
         """Close a step."""
 
     def say(self, text: str) -> None:
@@ -56,11 +56,11 @@ class _Quiet:
         def update(self, done: float, total: float | None = None, text: str = "") -> None:
             pass
 
-    def begin(self, title: str) -> Step:
+    def begin(self, title: str) -> RunningStep:
         log.debug("%s ...", title)
         return self._Step(title)
 
-    def end(self, step: Step, seconds: float, ok: bool) -> None:
+    def end(self, step: RunningStep, seconds: float, ok: bool) -> None:
         pass
 
     def say(self, text: str) -> None:
@@ -86,12 +86,12 @@ class PlainReporter:
                 self.last = now
                 self.owner.say(f"{self.title}: {_how_far(done, total)} {text}".rstrip())
 
-    def begin(self, title: str) -> Step:
+    def begin(self, title: str) -> RunningStep:
         """Print that it begins."""
         self.say(f"{title} ...")
         return self._Step(self, title)
 
-    def end(self, step: Step, seconds: float, ok: bool) -> None:
+    def end(self, step: RunningStep, seconds: float, ok: bool) -> None:
         """Print how it ended."""
         assert isinstance(step, self._Step)
         self.say(f"{step.title}: {'done in' if ok else 'stopped after'} {seconds:.1f} s")
@@ -131,14 +131,14 @@ class RichReporter:
                 count=f"{_how_far(done, total)} {text[:40]}",
             )
 
-    def begin(self, title: str) -> Step:
+    def begin(self, title: str) -> RunningStep:
         """Show a bar."""
         if not self.open:
             self.progress.start()
         self.open += 1
         return self._Step(self.progress, title)
 
-    def end(self, step: Step, seconds: float, ok: bool) -> None:
+    def end(self, step: RunningStep, seconds: float, ok: bool) -> None:
         """Replace the bar by a line."""
         assert isinstance(step, self._Step)
         self.progress.remove_task(step.task)
@@ -177,7 +177,7 @@ def say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def step(title: str) -> Iterator[Step]:
+def step(title: str) -> Iterator[RunningStep]:
     """Show a piece of work while the block runs."""
     reporter = _Current.reporter
     begin = time.monotonic()

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from hptresize.errors import BuildError, HptResizeError, ToolMissing
+from hptresize.base.errors import BuildError, HptResizeError, ToolMissing
 
 log = logging.getLogger(__name__)
 

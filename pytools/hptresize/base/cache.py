@@ -20,8 +20,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from hptresize import ui
-from hptresize.errors import HptResizeError, NoSpace, UsageError
+from hptresize.base import progress
+from hptresize.base.errors import HptResizeError, NoSpace, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Cache:
             try:
                 own.acquire(timeout=0)
             except Timeout:
-                ui.say(f"waiting for another hptresize that works on {name}")
+                progress.say(f"waiting for another hptresize that works on {name}")
                 own.acquire()
         try:
             yield
@@ -143,12 +143,12 @@ class Cache:
         :param what: what it is, for messages.
         """
         if (path := self.has(kind, key)) is not None:
-            ui.say(f"{what}: from the cache ({kind}/{key})")
+            progress.say(f"{what}: from the cache ({kind}/{key})")
             return path
         path = self.sub(kind) / key
         with self.lock(f"{kind}-{key}"):
             if path.is_dir():  # another process made it while we waited
-                ui.say(f"{what}: from the cache ({kind}/{key})")
+                progress.say(f"{what}: from the cache ({kind}/{key})")
                 return path
             self._sweep(path)
             fresh = path.with_name(f".tmp-{key}-{os.getpid()}")

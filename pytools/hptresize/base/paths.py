@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hptresize.cache import Cache
-from hptresize.errors import UsageError
+from hptresize.base.cache import Cache
+from hptresize.base.errors import UsageError
 
 
 def project() -> Path:
@@ -14,7 +14,7 @@ def project() -> Path:
 
     :raises UsageError: it was installed without one.
     """
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     if not (root / "Kconfig.fragment").is_file():
         raise UsageError(
             f"{root} is not a checkout of the project: it has no Kconfig.fragment",
