@@ -7,10 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import apt, cli
-from hptresize.apt import AptRoot, Source, SourceVersion
+from hptresize import cli
 from hptresize.base.cache import Cache
 from hptresize.base.errors import FetchError, UsageError
+from hptresize.trees import debian
+from hptresize.trees import mirror as apt_mirror
+from hptresize.trees.debian import AptRoot, SourceVersion
+from hptresize.trees.mirror import (
+    Source,
+    codename,
+    for_suite,
+    machine_sources,
+    parse_deb822,
+    parse_one_line,
+)
 
 DEB822 = """\
 # a comment
@@ -58,7 +68,7 @@ def etc(tmp_path: Path) -> Path:
 
 
 def test_only_debian_for_another_suite(etc: Path) -> None:
-    found = apt.for_suite(apt.machine_sources(etc), "bookworm", "trixie")
+    found = for_suite(machine_sources(etc), "bookworm", "trixie")
     assert {(one.uri, one.suite) for one in found} == {
         ("http://mirror.example/debian", "trixie"),
         ("http://mirror.example/debian", "trixie-updates"),
@@ -67,7 +77,7 @@ def test_only_debian_for_another_suite(etc: Path) -> None:
 
 
 def test_lines(etc: Path) -> None:
-    found = {one.suite: one for one in apt.parse_deb822(DEB822)}
+    found = {one.suite: one for one in parse_deb822(DEB822)}
     assert found["bookworm"].line("deb-src", "amd64") == (
         "deb-src [signed-by=/usr/share/keyrings/archive.gpg] "
         "http://mirror.example/debian bookworm main contrib"
@@ -78,18 +88,18 @@ def test_lines(etc: Path) -> None:
 
 
 def test_one_line_options() -> None:
-    first = next(iter(apt.parse_one_line(ONE_LINE)))
+    first = next(iter(parse_one_line(ONE_LINE)))
     assert first == Source("http://mirror.example/debian", "bookworm", ("main",), "/k.gpg")
 
 
 def test_a_rolling_suite_has_no_pockets(etc: Path) -> None:
-    found = apt.for_suite(apt.machine_sources(etc), "bookworm", "sid")
+    found = for_suite(machine_sources(etc), "bookworm", "sid")
     assert [one.suite for one in found] == ["sid"]
 
 
 def test_no_debian_at_all() -> None:
     with pytest.raises(FetchError, match="no entry for Debian bookworm"):
-        apt.for_suite([Source("http://x.example", "nodistro", ("main",))], "bookworm", "trixie")
+        for_suite([Source("http://x.example", "nodistro", ("main",))], "bookworm", "trixie")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +122,7 @@ def test_a_host_that_is_no_debian(
     """Its mirrors, a derivative's as well, do not serve Debian's suites: none is asked."""
     release = tmp_path / "os-release"
     release.write_text(text)
-    monkeypatch.setattr(apt, "OS_RELEASE", release)
+    monkeypatch.setattr(apt_mirror, "OS_RELEASE", release)
     monkeypatch.setattr(AptRoot, "_apt", lambda self, words, what: pytest.fail(f"asked: {what}"))
     cache = tmp_path / "cache"
     assert cli.main(["--cache", str(cache), "fetch"]) == 1
@@ -122,13 +132,13 @@ def test_a_host_that_is_no_debian(
     assert "--kernel-source" in line
     assert list(cache.rglob("sources.list")) == []
     with pytest.raises(FetchError, match=said):
-        apt.codename()
+        codename()
 
 
 def test_codename(tmp_path: Path) -> None:
     path = tmp_path / "os-release"
     path.write_text('NAME="Debian"\n# a comment\nVERSION_CODENAME="bookworm"\nID=debian\n')
-    assert apt.codename(path) == "bookworm"
+    assert codename(path) == "bookworm"
 
 
 SHOWSRC = """\
@@ -154,7 +164,7 @@ Directory: pool/main/l/linux
 
 
 def test_versions_go_by_number_not_by_letter() -> None:
-    found = apt.newest_first(apt.parse_showsrc(SHOWSRC))
+    found = debian.newest_first(debian.parse_showsrc(SHOWSRC))
     assert [one.version for one in found] == ["6.12.107-2", "6.12.9-1"]
 
 
@@ -174,7 +184,7 @@ class _Mirror(AptRoot):
         version = words[-1].partition("=")[2]
         self.asked.append(version)
         if version not in self.served:
-            raise apt.NotServed(f"{what}: 404")
+            raise debian.NotServed(f"{what}: 404")
         assert cwd is not None
         (cwd / f"linux_{version}.orig.tar.xz").write_text("x")
 
@@ -212,5 +222,5 @@ def test_what_apt_says_is_one_line(tmp_path: Path) -> None:
     assert "is there a network" in str(told)
     assert "\n" not in str(told)
     assert isinstance(
-        root._explain("x", "E: Failed to fetch http://x  404  Not Found"), apt.NotServed
+        root._explain("x", "E: Failed to fetch http://x  404  Not Found"), debian.NotServed
     )

@@ -12,11 +12,11 @@ import pytest
 from baseline_samples import TREES, read, snapshot, unpack
 from hptresize.base.errors import BaselineError, TreeError
 from hptresize.base.kinds import Kind
-from hptresize.baseline import detect, strip_tree, tree_version
-from hptresize.baseline.csource import CSource, apply
-from hptresize.baseline.engine import FEATURES
-from hptresize.baseline.finders import find
-from hptresize.baseline.spec import Edit, IdleInclude, Local, OneOf
+from hptresize.trees.strip import detect, strip_tree, tree_version
+from hptresize.trees.strip.csource import CSource, apply
+from hptresize.trees.strip.engine import FEATURES
+from hptresize.trees.strip.finders import find
+from hptresize.trees.strip.spec import Edit, IdleInclude, Local, OneOf
 
 BASES = ("linux-6.1", "qemu-10.0")
 # Sample, file and edit, for each part that must be there.

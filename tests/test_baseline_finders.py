@@ -8,9 +8,9 @@ from textwrap import dedent
 
 import pytest
 
-from hptresize.baseline.csource import CSource, Unclear, apply
-from hptresize.baseline.finders import find
-from hptresize.baseline.spec import (
+from hptresize.trees.strip.csource import CSource, Unclear, apply
+from hptresize.trees.strip.finders import find
+from hptresize.trees.strip.spec import (
     Assignment,
     Call,
     Define,

@@ -18,7 +18,7 @@ from hptresize import cli, kbuild
 from hptresize.base.cache import Cache
 from hptresize.builds import Builder
 from hptresize.kbuild import KernelBuild
-from hptresize.sources import Variant
+from hptresize.series.home import Variant
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 COMMAND = [sys.executable, "-m", "hptresize.cli"]

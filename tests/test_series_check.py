@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import cli, kbuild, series, sources, toolchain
+from hptresize import cli, kbuild, series, toolchain
 from hptresize.base import git as gitcmd
 from hptresize.base import paths
 from hptresize.base.cache import Cache
@@ -34,7 +34,9 @@ from hptresize.series.check.boot import passed_by
 from hptresize.series.check.model import Check, Step, new_findings, said_by
 from hptresize.series.check.report import as_lines
 from hptresize.series.check.run import Report, check_series
-from hptresize.series.worktree import Home
+from hptresize.series.home import Home
+from hptresize.trees import origin
+from hptresize.trees.tree import Tree
 
 MAINTAINER = """\
 #!/usr/bin/perl
@@ -65,15 +67,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 @pytest.fixture
-def tree(home: Home) -> sources.Tree:
-    return sources.resolve(Cache(), "kernel", str(home.directory.parent / "linux"))
+def tree(home: Home) -> Tree:
+    return origin.resolve(Cache(), "kernel", str(home.directory.parent / "linux"))
 
 
 Commit = Callable[..., None]
 
 
 @pytest.fixture
-def commit(home: Home, tree: sources.Tree) -> Commit:
+def commit(home: Home, tree: Tree) -> Commit:
     """Add a patch to the series: a message and files."""
     git(tree.path, "checkout", "--quiet", "--detach", "stock")
 
@@ -88,7 +90,7 @@ def commit(home: Home, tree: sources.Tree) -> Commit:
     return make
 
 
-def asked(home: Home, tree: sources.Tree, *checks: Check) -> Report:
+def asked(home: Home, tree: Tree, *checks: Check) -> Report:
     return check_series(home, tree.apart(), Builder(tree.cache), checks)
 
 
@@ -104,7 +106,7 @@ def named(name: str) -> Check:
 GOOD = "main: Say more\n\nIt said too little."
 
 
-def test_a_good_patch(home: Home, tree: sources.Tree, commit: Commit) -> None:
+def test_a_good_patch(home: Home, tree: Tree, commit: Commit) -> None:
     commit(GOOD, init__main_c="more\n")
     checks = [named(name) for name in ("message", "checkpatch", "recipients", "abi")]
     report = asked(home, tree, *checks)
@@ -130,14 +132,14 @@ def test_a_good_patch(home: Home, tree: sources.Tree, commit: Commit) -> None:
     ],
 )
 def test_messages(
-    home: Home, tree: sources.Tree, commit: Commit, message: str, said: str
+    home: Home, tree: Tree, commit: Commit, message: str, said: str
 ) -> None:
     commit(message, init__main_c="more\n")
     assert any(said in line for line in found(asked(home, tree, named("message")), "message"))
 
 
 def test_a_changed_message_is_asked_about_again(
-    home: Home, tree: sources.Tree, commit: Commit
+    home: Home, tree: Tree, commit: Commit
 ) -> None:
     commit(GOOD, init__main_c="more\n")
     assert asked(home, tree, named("message")).failed == []
@@ -147,7 +149,7 @@ def test_a_changed_message_is_asked_about_again(
     assert said == ["there is no body that says why"]
 
 
-def test_what_is_accepted_is_no_failure(home: Home, tree: sources.Tree, commit: Commit) -> None:
+def test_what_is_accepted_is_no_failure(home: Home, tree: Tree, commit: Commit) -> None:
     commit(GOOD, init__main_c="bad\n")
     report = asked(home, tree, named("checkpatch"))
     assert found(report, "checkpatch") == ["0001-main-Say-more.patch:17: ERROR:X: bad"]
@@ -156,13 +158,13 @@ def test_what_is_accepted_is_no_failure(home: Home, tree: sources.Tree, commit: 
     assert asked(home, tree, named("checkpatch")).failed == []
 
 
-def test_files_that_nobody_maintains(home: Home, tree: sources.Tree, commit: Commit) -> None:
+def test_files_that_nobody_maintains(home: Home, tree: Tree, commit: Commit) -> None:
     commit(GOOD, init__orphan_c="int x;\n")
     said = found(asked(home, tree, named("recipients")), "recipients")
     assert said == ["init/orphan.c: get_maintainer.pl names no maintainer or no list"]
 
 
-def test_abi_files(home: Home, tree: sources.Tree, commit: Commit) -> None:
+def test_abi_files(home: Home, tree: Tree, commit: Commit) -> None:
     commit(GOOD, Documentation__ABI__x=ABI)
     assert asked(home, tree, named("abi")).failed == []
     commit("main: Say most\n\nWhy.", Documentation__ABI__y=ABI.replace("Contact:\tme\n", ""))
@@ -170,14 +172,14 @@ def test_abi_files(home: Home, tree: sources.Tree, commit: Commit) -> None:
     assert said == ["Documentation/ABI/y: /sys/y has no Contact:"]
 
 
-def test_spelling(home: Home, tree: sources.Tree, commit: Commit) -> None:
+def test_spelling(home: Home, tree: Tree, commit: Commit) -> None:
     commit("main: Say more\n\nIt said teh least.", init__main_c="more\n")
     said = found(asked(home, tree, named("spelling")), "spelling")
     assert len(said) == 1 and "teh ==> the" in said[0]
 
 
 def test_after_a_patch_that_does_not_apply(
-    home: Home, tree: sources.Tree, commit: Commit
+    home: Home, tree: Tree, commit: Commit
 ) -> None:
     commit(GOOD, init__main_c="more\n")
     commit("main: Say most\n\nWhy.", init__main_c="most\n")
@@ -280,7 +282,7 @@ def test_a_second_version_tells_what_changed(
     assert "Range-diff" in cover and "++most" in cover
 
 
-def steps_of(home: Home, tree: sources.Tree) -> list[Step]:
+def steps_of(home: Home, tree: Tree) -> list[Step]:
     """The steps that a check is given."""
     seen: list[Step] = []
 
@@ -293,7 +295,7 @@ def steps_of(home: Home, tree: sources.Tree) -> list[Step]:
 
 
 def test_who_includes_a_header_is_compiled_too(
-    home: Home, tree: sources.Tree, commit: Commit
+    home: Home, tree: Tree, commit: Commit
 ) -> None:
     commit(
         GOOD,
@@ -306,7 +308,7 @@ def test_who_includes_a_header_is_compiled_too(
 
 
 def test_a_warning_counts_where_it_is_new(
-    home: Home, tree: sources.Tree, commit: Commit
+    home: Home, tree: Tree, commit: Commit
 ) -> None:
     commit(GOOD, init__main_c="old\n")
     commit("main: Say most\n\nWhy.", init__main_c="added\nold\n")
@@ -324,7 +326,7 @@ def test_a_warning_counts_where_it_is_new(
 
 
 def test_what_cannot_be_compiled_is_never_excused(
-    home: Home, tree: sources.Tree, commit: Commit
+    home: Home, tree: Tree, commit: Commit
 ) -> None:
     commit(GOOD, init__main_c="old\n")
     commit("main: Say most\n\nWhy.", init__main_c="added\nold\n")
@@ -332,7 +334,7 @@ def test_what_cannot_be_compiled_is_never_excused(
     assert found(report, "broken") == ["error: no way", "error: no way"]
 
 
-def test_an_interrupt_ends_what_runs(home: Home, tree: sources.Tree, commit: Commit) -> None:
+def test_an_interrupt_ends_what_runs(home: Home, tree: Tree, commit: Commit) -> None:
     """Ctrl-C reaches programs that other threads wait for."""
     commit(GOOD, init__main_c="more\n")
 
@@ -346,7 +348,7 @@ def test_an_interrupt_ends_what_runs(home: Home, tree: sources.Tree, commit: Com
     assert time.monotonic() - begin < 50
 
 
-def test_objects_of_a_configuration(home: Home, tree: sources.Tree, tmp_path: Path) -> None:
+def test_objects_of_a_configuration(home: Home, tree: Tree, tmp_path: Path) -> None:
     (tree.path / "init/Makefile").write_text(
         "obj-y += main.o both.o\nboth-y := one.o\nboth-$(CONFIG_A) += two.o\n"
         "obj-$(CONFIG_B) += three.o\nifdef CONFIG_A\nobj-y += four.o\nendif\n"
@@ -375,7 +377,7 @@ exit 0
 
 
 def test_each_rule_of_coccicheck_is_run(
-    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    home: Home, tree: Tree, commit: Commit, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """One that fails is no silence; one in OCaml, for which there is no compiler, is left out."""
@@ -406,7 +408,7 @@ for one in json.load(open(sys.argv[1])):
 
 
 def test_sparse_looks_at_files_after_one_with_an_error(
-    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    home: Home, tree: Tree, commit: Commit, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     (tree.path / "scripts/check_sparse.py").write_text(CHECK_SPARSE)
@@ -428,7 +430,7 @@ def test_sparse_looks_at_files_after_one_with_an_error(
 
 
 def test_a_tool_that_fails_is_no_silence(
-    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    home: Home, tree: Tree, commit: Commit, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     commit(GOOD, init__main_c="more\n")
@@ -440,7 +442,7 @@ def test_a_tool_that_fails_is_no_silence(
     assert report.results["spelling", 0].state == "?"
 
 
-def test_which_tests_belong_to_a_patch(home: Home, tree: sources.Tree, commit: Commit) -> None:
+def test_which_tests_belong_to_a_patch(home: Home, tree: Tree, commit: Commit) -> None:
     commit(GOOD, init__main_c="more\n")
     commit("main: Say most\n\nWhy.", init__main_c="most\n")
     (home.directory / series.RULES).write_text(
@@ -453,7 +455,7 @@ def test_which_tests_belong_to_a_patch(home: Home, tree: sources.Tree, commit: C
 
 @pytest.fixture
 def project(
-    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    home: Home, tree: Tree, commit: Commit, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:  # fmt: skip
     """As little as looks like this project, with one patch for which a test is named."""
@@ -515,7 +517,7 @@ BOTH = ("boots", "sparse")
     ],
 )
 def test_what_an_answer_depends_on(
-    home: Home, tree: sources.Tree, project: Path, name: str, asked_anew: tuple[str, ...]
+    home: Home, tree: Tree, project: Path, name: str, asked_anew: tuple[str, ...]
 ) -> None:
     (step,) = steps_of(home, tree)
     checks = [one for one in checks_of("kernel") if one.name in BOTH]
@@ -533,7 +535,7 @@ def test_what_an_answer_depends_on(
 
 @pytest.mark.parametrize("program", ["powerpc64le-linux-gnu-gcc", "sparse"])
 def test_an_answer_depends_on_the_tools(
-    home: Home, tree: sources.Tree, project: Path, monkeypatch: pytest.MonkeyPatch, program: str
+    home: Home, tree: Tree, project: Path, monkeypatch: pytest.MonkeyPatch, program: str
 ) -> None:
     (step,) = steps_of(home, tree)
     (check,) = (one for one in checks_of("kernel") if one.name == "sparse")
@@ -546,7 +548,7 @@ def test_an_answer_depends_on_the_tools(
 
 
 def test_an_answer_depends_on_how_it_is_asked(
-    home: Home, tree: sources.Tree, commit: Commit, tmp_path: Path,
+    home: Home, tree: Tree, commit: Commit, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Whichever module of the checks, or of the builds, has changed."""
@@ -566,7 +568,7 @@ def test_an_answer_depends_on_how_it_is_asked(
     assert {"model.py", "together.py", "compile.py", "analyse.py", "kbuild.py"} <= names
 
 
-def test_a_test_that_is_not_there(home: Home, tree: sources.Tree, project: Path) -> None:
+def test_a_test_that_is_not_there(home: Home, tree: Tree, project: Path) -> None:
     (project / "tests/test_it.py").unlink()
     (check,) = (one for one in checks_of("kernel") if one.name == "boots")
     (line,) = found(asked(home, tree, check), "boots")
@@ -574,7 +576,7 @@ def test_a_test_that_is_not_there(home: Home, tree: sources.Tree, project: Path)
 
 
 def test_what_is_skipped_has_not_passed(
-    home: Home, tree: sources.Tree, project: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, tree: Tree, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(boot, "_built", lambda step: (Path("vmlinux"), Path("qemu")))
     monkeypatch.setattr(Builder, "image", lambda self: Path("image"))

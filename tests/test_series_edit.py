@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import cli, series, sources
+from hptresize import cli, series
 from hptresize.base import git as gitcmd
 from hptresize.base import paths
 from hptresize.base.cache import Cache
 from hptresize.base.git import git
+from hptresize.trees import origin
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def patches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = small_tree.make(tmp_path / "linux")
     monkeypatch.setenv("HPTRESIZE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(Cache, "need", lambda *args: None)
-    tree = sources.resolve(Cache(), "kernel", str(root))
+    tree = origin.resolve(Cache(), "kernel", str(root))
     (tree.path / "init/main.c").write_text("init/main.c\nmore\n")
     tip = gitcmd.commit_all(tree.path, "main: say more\n\nIt said too little.")
     where = tmp_path / "patches"

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import series, sources
+from hptresize import series
 from hptresize.base import git as gitcmd
 from hptresize.base.cache import Cache
 from hptresize.base.errors import BaselineError, FetchError, PatchError, TreeError, UsageError
 from hptresize.base.git import git
+from hptresize.trees import origin
+from hptresize.trees.tree import Tree
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def _snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
 
 def test_a_directory_is_copied_and_left_alone(cache: Cache, kernel: Path) -> None:
     before = _snapshot(kernel)
-    tree = sources.resolve(cache, "kernel", str(kernel))
+    tree = origin.resolve(cache, "kernel", str(kernel))
     assert tree.title == "Linux 6.12.7"
     assert tree.path.is_relative_to(cache.root)
     assert (tree.path / "init/main.c").read_text() == "init/main.c\n"
@@ -51,10 +53,10 @@ def test_a_directory_is_copied_and_left_alone(cache: Cache, kernel: Path) -> Non
 
 
 def test_the_same_directory_is_taken_from_the_cache(cache: Cache, kernel: Path) -> None:
-    first = sources.resolve(cache, "kernel", str(kernel))
-    assert sources.resolve(cache, "kernel", str(kernel)) == first
+    first = origin.resolve(cache, "kernel", str(kernel))
+    assert origin.resolve(cache, "kernel", str(kernel)) == first
     (kernel / "init/main.c").write_text("changed\n")
-    changed = sources.resolve(cache, "kernel", str(kernel))
+    changed = origin.resolve(cache, "kernel", str(kernel))
     assert changed.key != first.key
     assert (changed.path / "init/main.c").read_text() == "changed\n"
 
@@ -62,7 +64,7 @@ def test_the_same_directory_is_taken_from_the_cache(cache: Cache, kernel: Path) 
 def test_a_tarball_with_one_top_directory(cache: Cache, kernel: Path, tmp_path: Path) -> None:
     tarball = tmp_path / "linux.tar.xz"
     subprocess.run(["tar", "-cJf", tarball, "-C", kernel.parent, "linux"], check=True)
-    tree = sources.resolve(cache, "kernel", str(tarball))
+    tree = origin.resolve(cache, "kernel", str(tarball))
     assert (tree.path / "Kbuild").is_file()
 
 
@@ -74,8 +76,8 @@ def test_the_same_content_has_the_same_id_however_it_came(
     ids = {
         tree.content(tree.commit("stock", tmp_path))
         for tree in (
-            sources.resolve(cache, "kernel", str(tarball)),
-            sources.resolve(cache, "kernel", str(kernel)),
+            origin.resolve(cache, "kernel", str(tarball)),
+            origin.resolve(cache, "kernel", str(kernel)),
         )
     }
     assert len(ids) == 1
@@ -88,12 +90,12 @@ def test_a_git_tree_at_a_revision(cache: Cache, kernel: Path) -> None:
     (kernel / "init/main.c").write_text("two\n")
     gitcmd.commit_all(kernel, "two")
     (kernel / "init/main.c").write_text("not committed\n")
-    old = sources.resolve(cache, "kernel", f"{kernel}@v1")
+    old = origin.resolve(cache, "kernel", f"{kernel}@v1")
     assert (old.path / "init/main.c").read_text() == "init/main.c\n"
-    now = sources.resolve(cache, "kernel", str(kernel))
+    now = origin.resolve(cache, "kernel", str(kernel))
     assert (now.path / "init/main.c").read_text() == "not committed\n"
     with pytest.raises(UsageError, match="no git revision 'v9'"):
-        sources.resolve(cache, "kernel", f"{kernel}@v9")
+        origin.resolve(cache, "kernel", f"{kernel}@v9")
 
 
 def test_what_git_ignores_is_not_copied(cache: Cache, kernel: Path) -> None:
@@ -101,7 +103,7 @@ def test_what_git_ignores_is_not_copied(cache: Cache, kernel: Path) -> None:
     (kernel / ".gitignore").write_text("*.o\n")
     gitcmd.commit_all(kernel, "one", new=())
     (kernel / "init/main.o").write_text("object")
-    tree = sources.resolve(cache, "kernel", str(kernel))
+    tree = origin.resolve(cache, "kernel", str(kernel))
     assert not (tree.path / "init/main.o").exists()
 
 
@@ -116,16 +118,16 @@ def test_what_git_ignores_is_not_copied(cache: Cache, kernel: Path) -> None:
 def test_wrong_places(tmp_path: Path, spec: str, what: str) -> None:
     (tmp_path / "text").write_text("x")
     with pytest.raises(UsageError, match=what):
-        sources.parse_origin("kernel", spec.format(tmp=tmp_path))
+        origin.parse_origin("kernel", spec.format(tmp=tmp_path))
 
 
 def test_a_tree_of_the_wrong_kind(cache: Cache, kernel: Path, tmp_path: Path) -> None:
     with pytest.raises(TreeError, match=r"is not a QEMU source tree: .*; it is a Linux tree"):
-        sources.resolve(cache, "qemu", str(kernel))
+        origin.resolve(cache, "qemu", str(kernel))
     tarball = tmp_path / "x.tar"
     subprocess.run(["tar", "-cf", tarball, "-C", kernel.parent, "linux"], check=True)
     with pytest.raises(TreeError, match="is not a QEMU source tree"):
-        sources.resolve(cache, "qemu", str(tarball))
+        origin.resolve(cache, "qemu", str(tarball))
     assert list((cache.root / "trees").iterdir()) == []
 
 
@@ -135,18 +137,18 @@ def test_a_damaged_tarball(cache: Cache, kernel: Path, tmp_path: Path) -> None:
     subprocess.run(["tar", "-cJf", tarball, "-C", kernel.parent, "linux"], check=True)
     os.truncate(tarball, tarball.stat().st_size // 2)
     with pytest.raises(FetchError, match=r"cannot be unpacked: .*; remove it"):
-        sources.resolve(cache, "kernel", str(tarball))
+        origin.resolve(cache, "kernel", str(tarball))
     assert list((cache.root / "trees").iterdir()) == []
 
 
 def test_specs_of_debian() -> None:
-    assert sources.parse_origin("kernel", None).place == "trixie"
-    assert sources.parse_origin("kernel", "debian:sid").place == "sid"
-    got = sources.parse_origin("qemu", "debian:trixie=1:10.0.2+ds-1")
+    assert origin.parse_origin("kernel", None).place == "trixie"
+    assert origin.parse_origin("kernel", "debian:sid").place == "sid"
+    got = origin.parse_origin("qemu", "debian:trixie=1:10.0.2+ds-1")
     assert (got.place, got.rev) == ("trixie", "1:10.0.2+ds-1")
 
 
-def _series(tree: sources.Tree, where: Path, text: str, name: str = "init/main.c") -> Path:
+def _series(tree: Tree, where: Path, text: str, name: str = "init/main.c") -> Path:
     """Write a series of one patch that appends to a file of the stock tree, or makes it."""
     git(tree.path, "checkout", "--quiet", "--detach", "refs/tags/stock")
     with (tree.path / name).open("a") as out:
@@ -158,7 +160,7 @@ def _series(tree: sources.Tree, where: Path, text: str, name: str = "init/main.c
 
 
 def test_variants(cache: Cache, kernel: Path, tmp_path: Path) -> None:
-    tree = sources.resolve(cache, "kernel", str(kernel))
+    tree = origin.resolve(cache, "kernel", str(kernel))
     patches = _series(tree, tmp_path / "patches", "more\n")
     with tree.lock():
         # Nothing of the feature is in this tree, so the baseline is the stock tree.
@@ -181,11 +183,11 @@ def test_variants(cache: Cache, kernel: Path, tmp_path: Path) -> None:
 def test_a_tree_that_has_the_series_already(
     cache: Cache, kernel: Path, tmp_path: Path, name: str, said: str
 ) -> None:
-    tree = sources.resolve(cache, "kernel", str(kernel))
+    tree = origin.resolve(cache, "kernel", str(kernel))
     patches = _series(tree, tmp_path / "patches", "more\n", name)
     with (kernel / name).open("a") as out:
         out.write("more\n")
-    tree = sources.resolve(cache, "kernel", str(kernel))
+    tree = origin.resolve(cache, "kernel", str(kernel))
     with tree.lock(), pytest.raises((PatchError, BaselineError), match=said):
         tree.checkout("series", patches)
     assert (tree.path / name).read_text().endswith("more\n")
@@ -194,7 +196,7 @@ def test_a_tree_that_has_the_series_already(
 def test_a_series_that_does_not_fit_can_be_mended(
     cache: Cache, kernel: Path, tmp_path: Path
 ) -> None:
-    tree = sources.resolve(cache, "kernel", str(kernel))
+    tree = origin.resolve(cache, "kernel", str(kernel))
     patches = _series(tree, tmp_path / "patches", "more\n")
     patch = next(patches.glob("0001-*"))
     good = patch.read_text()
@@ -210,7 +212,7 @@ def test_a_series_that_does_not_fit_can_be_mended(
 def test_marks_of_an_interrupted_checkout_are_overcome(
     cache: Cache, kernel: Path, tmp_path: Path
 ) -> None:
-    tree = sources.resolve(cache, "kernel", str(kernel))
+    tree = origin.resolve(cache, "kernel", str(kernel))
     (tree.path / ".git" / "index.lock").write_text("")
     (tree.path / "left-over.c").write_text("")
     with tree.lock():

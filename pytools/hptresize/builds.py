@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
-from hptresize import kbuild, qemubuild, selftests, sources, toolchain
-from hptresize.apt import AptRoot, unpack_deb
+from hptresize import kbuild, qemubuild, selftests, toolchain
 from hptresize.base import progress
 from hptresize.base.cache import Cache, digest
 from hptresize.base.errors import FetchError
@@ -20,7 +19,10 @@ from hptresize.kbuild import KUNIT, PLAIN, KernelBuild
 from hptresize.kvmhv import HostConfig, build_host_image
 from hptresize.kvmhv import image as kvmhv_image
 from hptresize.qemubuild import QemuBuild
-from hptresize.sources import Tree, Variant
+from hptresize.series.home import Variant
+from hptresize.trees import origin
+from hptresize.trees.debian import AptRoot, unpack_deb
+from hptresize.trees.tree import Tree
 
 # Guest programs come from the release whose kernel and QEMU the tests call "stock".
 GUEST_SUITE = "bookworm"
@@ -38,7 +40,7 @@ TESTED_FLAVOURS = ("le-64k-debug", "le-4k-kfence", "be-64k", "be-4k-nohotplug")
 class Builder:
     """Makes the parts of a guest.
 
-    :ivar kernel_source: where the kernel comes from (see sources.parse_origin).
+    :ivar kernel_source: where the kernel comes from (see origin.parse_origin).
     :ivar qemu_source: likewise QEMU.
     :ivar jobs: processes at once.
     :ivar remember: whether paths.last_build() is to find what is built.
@@ -57,7 +59,7 @@ class Builder:
         """Return a source tree, fetched and unpacked if need be."""
         if kind not in self._trees:
             spec = self.kernel_source if kind == "kernel" else self.qemu_source
-            self._trees[kind] = sources.resolve(self.cache, kind, spec)
+            self._trees[kind] = origin.resolve(self.cache, kind, spec)
         return self._trees[kind]
 
     def kernel(self, variant: Variant = "series", flavour: str = PLAIN) -> KernelBuild:

@@ -35,7 +35,7 @@ from hptresize.machine.config import parse_size
 from hptresize.matrix.command import matrix, soak_command
 from hptresize.options import F, Settings, source_options
 from hptresize.series.command import series_group
-from hptresize.sources import VARIANTS, Variant
+from hptresize.series.home import VARIANTS, Variant
 
 OUT = Console()
 ERR = Console(stderr=True)

@@ -9,10 +9,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from hptresize import apt, toolchain
+from hptresize import toolchain
 from hptresize.base.cache import GIGA, Cache
 from hptresize.base.errors import HptResizeError
 from hptresize.machine.config import SYSTEM_FIRMWARE
+from hptresize.trees import debian, mirror
 
 SPACE = 12 * GIGA  # two trees with their repositories and builds
 MEMORY = 3 * GIGA  # the demo's guest and the largest compiler processes
@@ -93,8 +94,8 @@ def _memory() -> Finding:
 
 def _mirror() -> Finding:
     try:
-        own = apt.codename()
-        known = apt.for_suite(apt.machine_sources(), own, own)
+        own = mirror.codename()
+        known = mirror.for_suite(mirror.machine_sources(), own, own)
     except HptResizeError as err:
         return Finding("apt sources", False, str(err))
     return Finding("apt sources", True, f"Debian {own} from {known[0].uri}")
@@ -102,7 +103,7 @@ def _mirror() -> Finding:
 
 def _network(cache: Cache) -> Finding:
     try:
-        apt.AptRoot(cache).update()
+        debian.AptRoot(cache).update()
     except HptResizeError as err:
         return Finding("network", False, str(err))
     return Finding("network", True, "Debian's mirror answers")

@@ -16,7 +16,8 @@ from hptresize.base.errors import BuildError
 from hptresize.base.git import git
 from hptresize.image.initramfs import COMPILERS, Endian
 from hptresize.series import Series, read_rules
-from hptresize.sources import Tree, Variant
+from hptresize.series.home import Variant
+from hptresize.trees.tree import Tree
 
 # Goes up when an artifact that is in a cache already would not be made the same way again.
 RECIPE = "1"

@@ -16,7 +16,8 @@ from hptresize.base import paths, proc, progress
 from hptresize.base.cache import Cache, digest
 from hptresize.base.errors import BuildError
 from hptresize.series import Series
-from hptresize.sources import Tree, Variant
+from hptresize.series.home import Variant
+from hptresize.trees.tree import Tree
 
 # Goes up when an artifact that is in a cache already would not be made the same way again.
 RECIPE = "1"

@@ -18,7 +18,7 @@ from hptresize.base.cache import Cache, digest
 from hptresize.base.errors import MachineError
 from hptresize.image.initramfs import COMPILERS, Endian
 from hptresize.machine import Machine
-from hptresize.sources import Tree
+from hptresize.trees.tree import Tree
 
 DIRECTORY = "tools/testing/selftests/powerpc/hpt_resize"
 GUEST_DIRECTORY = "/selftests"

@@ -22,7 +22,7 @@ from hptresize.kvmhv import HostConfig
 from hptresize.machine import MachineConfig
 from hptresize.machine.config import Firmware, parse_size
 from hptresize.matrix.spec import Cell, Matrix
-from hptresize.sources import Variant
+from hptresize.series.home import Variant
 
 LOAD_MB = 32
 """Memory that a scenario writes and verifies while it resizes."""

@@ -18,8 +18,10 @@ from hptresize.series.check.all import checks_of
 from hptresize.series.check.model import Check
 from hptresize.series.check.run import Report, check_series
 from hptresize.series.export import Mails, export
-from hptresize.series.worktree import Home, WorkTree, committed, range_diff
-from hptresize.sources import Tree, Variant, parse_origin
+from hptresize.series.home import Home, Variant
+from hptresize.trees.edit import WorkTree, committed, range_diff
+from hptresize.trees.origin import parse_origin
+from hptresize.trees.tree import Tree
 
 
 @click.group("series")

@@ -23,9 +23,10 @@ from hptresize.series.check.model import Check
 from hptresize.series.check.run import Report, check_series
 from hptresize.series.check.texts import recipients_of
 from hptresize.series.files import COVER_TEXT, Series, format_patches, load, prefix_of
+from hptresize.series.home import BASE, Home
 from hptresize.series.rules import RULES
-from hptresize.series.worktree import Home, WorkTree, committed
-from hptresize.sources import BASE, Tree
+from hptresize.trees.edit import WorkTree, committed
+from hptresize.trees.tree import Tree
 
 
 class Refused(HptResizeError):

@@ -17,8 +17,8 @@ from hptresize.builds import Builder
 from hptresize.machine.config import SYSTEM_FIRMWARE
 from hptresize.series.check.compile import kernel_tools, qemu_tools
 from hptresize.series.check.model import Check, Step, said_by
+from hptresize.series.home import Home
 from hptresize.series.rules import RULES
-from hptresize.series.worktree import Home
 
 
 def passed_by(step: Step) -> list[str]:

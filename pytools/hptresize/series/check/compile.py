@@ -20,7 +20,7 @@ from hptresize.base.errors import BuildError, HptResizeError
 from hptresize.base.git import git
 from hptresize.kbuild import FLAVOURS, PLAIN, Work, settings
 from hptresize.series.check.model import FAILED, Check, Step, said_by
-from hptresize.sources import Tree
+from hptresize.trees.tree import Tree
 
 # Together: both byte orders, both page sizes, with radix and without, with memory
 # hotplug and without, and the linear mapping as debug_pagealloc and KFENCE have it.

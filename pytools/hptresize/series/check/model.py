@@ -20,8 +20,8 @@ from hptresize.base.cache import digest
 from hptresize.base.errors import HptResizeError
 from hptresize.builds import Builder
 from hptresize.series.files import Patch, Series
-from hptresize.series.worktree import Home
-from hptresize.sources import Tree
+from hptresize.series.home import Home
+from hptresize.trees.tree import Tree
 
 State = Literal["ok", "FAIL", "-", "?"]
 

@@ -14,8 +14,8 @@ from hptresize.builds import Builder
 from hptresize.series.check.model import Check, Result, Step
 from hptresize.series.check.together import ask_together
 from hptresize.series.files import Patch, Series
-from hptresize.series.worktree import Home
-from hptresize.sources import BASE, Tree
+from hptresize.series.home import BASE, Home
+from hptresize.trees.tree import Tree
 
 APPLIES = Check("applies", "git am, on the patches before it", lambda step: ())
 

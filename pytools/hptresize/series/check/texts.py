@@ -13,7 +13,7 @@ from hptresize.base import git as gitcmd
 from hptresize.base.errors import HptResizeError
 from hptresize.base.git import git
 from hptresize.series.check.model import Check, Step, in_tree, new_findings, said_by
-from hptresize.sources import Tree
+from hptresize.trees.tree import Tree
 
 WIDTH = 75
 

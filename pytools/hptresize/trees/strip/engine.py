@@ -19,11 +19,11 @@ from pathlib import Path
 
 from hptresize.base.errors import BaselineError, TreeError
 from hptresize.base.kinds import Kind
-from hptresize.baseline.csource import CSource, Unclear, apply
-from hptresize.baseline.finders import find
-from hptresize.baseline.kernel import KERNEL
-from hptresize.baseline.qemu import QEMU
-from hptresize.baseline.spec import Edit, Feature, FileEdits, IdleInclude, OneOf
+from hptresize.trees.strip.csource import CSource, Unclear, apply
+from hptresize.trees.strip.finders import find
+from hptresize.trees.strip.linux_feature import KERNEL
+from hptresize.trees.strip.qemu_feature import QEMU
+from hptresize.trees.strip.spec import Edit, Feature, FileEdits, IdleInclude, OneOf
 
 log = logging.getLogger(__name__)
 

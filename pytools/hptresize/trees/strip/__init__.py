@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Take the merged HPT resizing out of a Linux or QEMU tree, by meaning.
 
-`kernel` and `qemu` describe what makes up the feature, `spec` is the vocabulary
+`linux_feature` and `qemu_feature` describe what makes up the feature, `spec` is the vocabulary
 they use, `engine` (with `finders` and `csource`) removes it.
 """
 
-from hptresize.baseline.engine import (
-    EditRecord,
-    StripReport,
-    detect,
-    strip_tree,
-    tree_version,
-)
+from hptresize.trees.strip.engine import EditRecord, StripReport, detect, strip_tree, tree_version
 
 __all__ = ["EditRecord", "StripReport", "detect", "strip_tree", "tree_version"]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,49 +13,9 @@ from hptresize.base import paths, proc, progress
 from hptresize.base.cache import Cache
 from hptresize.base.errors import TreeError, UsageError
 from hptresize.base.git import git
-from hptresize.base.kinds import Kind
 from hptresize.series.files import Series, load, refresh
-from hptresize.sources import BASE, Tree, Variant, load_series, series_directory
-
-
-@dataclasses.dataclass(frozen=True)
-class Home:
-    """One of the project's series: where its files are, what it stands on.
-
-    :ivar variant: "series", or "fixes" for the corrections of mainline.
-    """
-
-    kind: Kind
-    variant: Variant = "series"
-
-    @property
-    def patches(self) -> Path:
-        """The directory that sources.Tree wants to know."""
-        return paths.kernel_patches() if self.kind == "kernel" else paths.qemu_patches()
-
-    @property
-    def directory(self) -> Path:
-        """Where the files are."""
-        return series_directory(self.variant, self.patches)
-
-    @property
-    def words(self) -> str:
-        """What a user types to mean it."""
-        return self.kind + (" --mainline" if self.variant == "fixes" else "")
-
-    def load(self) -> Series:
-        """Read the files.
-
-        :raises UsageError, PatchError: see series.load; there is at least one patch.
-        """
-        return load_series(self.variant, self.patches)
-
-    @property
-    def branches(self) -> tuple[str, str]:
-        """Names of the branches of its work tree: what the series stands on, and the series."""
-        if self.variant == "series":
-            return "base", "edit"
-        return f"base-{self.variant}", f"edit-{self.variant}"
+from hptresize.series.home import BASE, Home
+from hptresize.trees.tree import Tree
 
 
 class WorkTree:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hptresize.baseline.spec import (
+from hptresize.trees.strip.spec import (
     Assignment,
     Call,
     Define,

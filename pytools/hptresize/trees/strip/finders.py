@@ -10,8 +10,8 @@ from typing import Any
 
 from tree_sitter import Node
 
-from hptresize.baseline.csource import CSource, Cut, Unclear, ancestor, body_start
-from hptresize.baseline.spec import (
+from hptresize.trees.strip.csource import CSource, Cut, Unclear, ancestor, body_start
+from hptresize.trees.strip.spec import (
     Assignment,
     Call,
     Define,
