@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hptresize.image import build_bare
-from hptresize.image.conformance import build_conformance
-from hptresize.image.initramfs import COMPILERS
+from hptresize.build.image import build_bare
+from hptresize.build.image.conformance_program import build_conformance
+from hptresize.build.toolchain import COMPILERS
 from hptresize.pytest_plugin import missing
 
 if not any(entry.value == "hptresize.pytest_plugin" for entry in entry_points(group="pytest11")):

@@ -28,8 +28,8 @@ from hptresize.bench.rows import (
     quantity,
     size_of,
 )
+from hptresize.build.image import build_bare
 from hptresize.cli import main
-from hptresize.image import build_bare
 from hptresize.machine import MachineConfig
 from hptresize.pytest_plugin import last_build
 

@@ -23,8 +23,8 @@ from hptresize.base.errors import (
     QmpError,
     UsageError,
 )
-from hptresize.image import build_initramfs
-from hptresize.image.initramfs import COMPILERS
+from hptresize.build.image import build_initramfs
+from hptresize.build.toolchain import COMPILERS
 from hptresize.machine import MachineConfig
 from hptresize.pytest_plugin import Boot, missing
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import cli, kbuild
+from hptresize import cli
 from hptresize.base.cache import Cache
-from hptresize.builds import Builder
-from hptresize.kbuild import KernelBuild
+from hptresize.build import kernel as kbuild
+from hptresize.build.builder import Builder
+from hptresize.build.kernel import KernelBuild
 from hptresize.series.home import Variant
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from hptresize import elf
-from hptresize.builds import TESTED_FLAVOURS
+from hptresize.build.builder import TESTED_FLAVOURS
+from hptresize.build.flavours import FLAVOURS, PLAIN
 from hptresize.demo import MemoryLoad
-from hptresize.kbuild import FLAVOURS, PLAIN
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.config import Firmware, parse_size
 from hptresize.pytest_plugin import Boot, built

@@ -11,7 +11,7 @@ import pytest
 
 from hptresize import elf
 from hptresize.base.errors import UsageError
-from hptresize.image.initramfs import COMPILERS
+from hptresize.build.toolchain import COMPILERS
 from hptresize.pytest_plugin import missing
 
 SOURCE = """

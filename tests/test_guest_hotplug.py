@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from hptresize.build.flavours import PLAIN
 from hptresize.demo import MemoryLoad
-from hptresize.kbuild import PLAIN
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.machine import MEMORY
 from hptresize.pytest_plugin import Boot, built

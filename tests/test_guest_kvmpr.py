@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hptresize.image import build_initramfs
-from hptresize.image.initramfs import GUEST_FLAGS, compiler_for
+from hptresize.build.image import build_initramfs
+from hptresize.build.image.initramfs import GUEST_FLAGS
+from hptresize.build.toolchain import compiler_for
 from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot

@@ -14,8 +14,9 @@ import pytest
 from elftools.elf.elffile import ELFFile
 
 from hptresize.base.errors import HptResizeError, UsageError
-from hptresize.image import Endian, build_initramfs, image_key
-from hptresize.image.initramfs import COMPILERS, DIRECTORIES, TOOLS
+from hptresize.build.image import build_initramfs, image_key
+from hptresize.build.image.initramfs import DIRECTORIES, TOOLS
+from hptresize.build.toolchain import COMPILERS, Endian
 from hptresize.pytest_plugin import missing
 
 ENDIANS = get_args(Endian)

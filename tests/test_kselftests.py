@@ -10,15 +10,16 @@ import re
 
 import pytest
 
-from hptresize import selftests
 from hptresize.base.errors import HptResizeError, MachineError
+from hptresize.build import kselftests
 from hptresize.machine import Machine
 from hptresize.pytest_plugin import Boot, built
-from hptresize.selftests import Report
+from hptresize.run import selftests
+from hptresize.run.selftests import SelftestReport
 
 # Of each test under load; with 0 each does a few resizes all the same.
 SECONDS = {"le": 20, "be": 20} if os.environ.get("HPTRESIZE_LONG") else {"le": 1, "be": 0}
-SUBTESTS = selftests.subtests()
+SUBTESTS = kselftests.subtests()
 # What needs another guest, or is a test of its own below.
 SKIPPED = {"sysfs.injected_error"}
 SLOW_MS = 250
@@ -46,7 +47,7 @@ class Guests:
     def __init__(self, boot: Boot) -> None:
         self._boot = boot
         self._guests: dict[tuple[Setting, bool], Machine] = {}
-        self._reports: dict[tuple[Setting, str], Report | HptResizeError] = {}
+        self._reports: dict[tuple[Setting, str], SelftestReport | HptResizeError] = {}
 
     def guest(self, setting: Setting, large_pages: bool = False) -> Machine:
         key = setting, large_pages
@@ -62,7 +63,7 @@ class Guests:
             )
         return self._guests[key]
 
-    def report(self, setting: Setting, program: str) -> Report:
+    def report(self, setting: Setting, program: str) -> SelftestReport:
         """What a program said there; it runs once."""
         key = setting, program
         if key not in self._reports:
@@ -77,7 +78,7 @@ class Guests:
         return report
 
 
-def run(machine: Machine, program: str, seconds: int) -> Report:
+def run(machine: Machine, program: str, seconds: int) -> SelftestReport:
     """Run a program, with a host that is as it wants it."""
     delay = SLOW_MS if program == "hpt_wait" else 0
     machine.qmp("qom-set", path="/machine", property="x-hpt-prepare-delay", value=delay)
@@ -155,7 +156,7 @@ def test_the_host_forgets_what_is_ready(guests: Guests, setting: Setting) -> Non
     before = now = machine.qmp("query-hpt")
     forgotten = before["resizes"] - 1
     job = machine.agent.start(
-        [f"{selftests.GUEST_DIRECTORY}/hpt_memory"], env={"HPT_RESIZE_SECONDS": "2"}
+        [f"{kselftests.GUEST_DIRECTORY}/hpt_memory"], env={"HPT_RESIZE_SECONDS": "2"}
     )
     while job.running:
         now = machine.qmp("query-hpt")

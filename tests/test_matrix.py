@@ -12,7 +12,7 @@ import pytest
 
 from hptresize import cli
 from hptresize.base.errors import UsageError
-from hptresize.kbuild import FLAVOURS
+from hptresize.build.flavours import FLAVOURS
 from hptresize.matrix import plan, spec
 from hptresize.matrix.scenarios import SCENARIOS
 

@@ -14,7 +14,7 @@ import pytest
 
 from hptresize.base import paths
 from hptresize.base.cache import Cache
-from hptresize.image.initramfs import COMPILERS
+from hptresize.build.toolchain import COMPILERS
 from hptresize.pytest_plugin import missing
 
 TEST = """\

@@ -16,7 +16,7 @@ from hptresize.base import paths
 from hptresize.base.cache import Cache
 from hptresize.base.git import git
 from hptresize.base.kinds import Kind
-from hptresize.builds import Builder
+from hptresize.build.builder import Builder
 from hptresize.machine.config import SYSTEM_FIRMWARE
 from hptresize.pytest_plugin import built, missing
 

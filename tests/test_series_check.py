@@ -17,15 +17,17 @@ from pathlib import Path
 import pytest
 
 import small_tree
-from hptresize import cli, kbuild, series, toolchain
+from hptresize import cli, series
 from hptresize.base import git as gitcmd
 from hptresize.base import paths
 from hptresize.base.cache import Cache
 from hptresize.base.errors import HptResizeError
 from hptresize.base.git import git
 from hptresize.base.kinds import Kind
-from hptresize.builds import Builder
-from hptresize.image import initramfs
+from hptresize.build import flavours, toolchain
+from hptresize.build import kernel as kbuild
+from hptresize.build.builder import Builder
+from hptresize.build.image import initramfs
 from hptresize.pytest_plugin import built
 from hptresize.series.check import analyse, boot, model, texts
 from hptresize.series.check import compile as compile_
@@ -360,7 +362,7 @@ def test_objects_of_a_configuration(home: Home, tree: Tree, tmp_path: Path) -> N
     build_dir = tmp_path / "build"
     (build_dir / "include/config").mkdir(parents=True)
     (build_dir / "include/config/auto.conf").write_text("CONFIG_A=y\n")
-    work = kbuild.Work(tree.cache, tree, kbuild.FLAVOURS[kbuild.PLAIN], build_dir, 1)
+    work = kbuild.Work(tree.cache, tree, flavours.FLAVOURS[flavours.PLAIN], build_dir, 1)
     names = [f"init/{name}.c" for name in ("main", "one", "two", "three", "four", "five")]
     names += [f"{name}/six.c" for name in ("nowhere", "tools/on")]
     names += [f"arch/powerpc/{name}/six.c" for name in ("on", "off")]

@@ -22,13 +22,14 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
-from hptresize import conformance, demo, doctor, hostile, kunit, session, toolchain
+from hptresize import conformance, demo, doctor, hostile, kunit, session
 from hptresize.base import paths, progress
 from hptresize.base.cache import GIGA
 from hptresize.base.errors import HptResizeError, MachineError, UsageError
 from hptresize.bench.command import bench
-from hptresize.builds import Builder
-from hptresize.kbuild import FLAVOURS, PLAIN
+from hptresize.build import toolchain
+from hptresize.build.builder import Builder
+from hptresize.build.flavours import FLAVOURS, PLAIN
 from hptresize.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig, interactive
 from hptresize.machine.config import parse_size

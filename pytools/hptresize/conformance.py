@@ -31,8 +31,8 @@ from rich.table import Table
 
 from hptresize import conformance_table
 from hptresize.base.errors import GuestHung, MachineError, QemuDied, UsageError
-from hptresize.image.bare import BARE_ADDRESS
-from hptresize.image.conformance import CONFORMANCE_DIR, build_conformance
+from hptresize.build.image.bare_program import BARE_ADDRESS
+from hptresize.build.image.conformance_program import CONFORMANCE_DIR, build_conformance
 from hptresize.machine import MachineConfig
 from hptresize.machine.config import SYSTEM_FIRMWARE, TCG_CAPABILITIES, Firmware
 from hptresize.machine.console import Console

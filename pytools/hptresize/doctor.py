@@ -9,9 +9,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from hptresize import toolchain
 from hptresize.base.cache import GIGA, Cache
 from hptresize.base.errors import HptResizeError
+from hptresize.build import toolchain
 from hptresize.machine.config import SYSTEM_FIRMWARE
 from hptresize.trees import debian, mirror
 

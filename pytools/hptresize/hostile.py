@@ -22,10 +22,10 @@ from typing import Any, Literal
 import click
 
 from hptresize.base.errors import MachineError, QmpError, UsageError
-from hptresize.builds import Builder
+from hptresize.build.builder import Builder
+from hptresize.build.image.bare_program import BARE_ADDRESS
+from hptresize.build.image.conformance_program import build_conformance
 from hptresize.conformance import takes_machine_option
-from hptresize.image.bare import BARE_ADDRESS
-from hptresize.image.conformance import build_conformance
 from hptresize.machine import MachineConfig
 from hptresize.machine.console import Console
 from hptresize.machine.process import Qemu

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the KUnit tests of the guest series by the tree's own tools/testing/kunit/kunit.py.
 
-The kernel is built like any other (kbuild.FLAVOURS, of the tree's own .kunitconfig) and kept
+The kernel is built like any other (build.flavours, of the tree's own .kunitconfig) and kept
 with the tool. The tool boots it on Debian's QEMU, which serves: the tests answer the
 hypercalls themselves. Its JSON says how each test ended, its text why.
 """
@@ -24,11 +24,11 @@ from rich import box
 from rich.console import Console as Terminal
 from rich.table import Table
 
-from hptresize import toolchain
 from hptresize.base import proc, progress
 from hptresize.base.errors import MachineError, UsageError
-from hptresize.builds import Builder
-from hptresize.kbuild import KUNIT
+from hptresize.build import toolchain
+from hptresize.build.builder import Builder
+from hptresize.build.flavours import KUNIT
 from hptresize.machine.config import TCG_CAPABILITIES
 from hptresize.machine.outcome import Finding, find_bugs, tail
 from hptresize.options import Settings, kernel_source_option

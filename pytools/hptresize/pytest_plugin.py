@@ -22,7 +22,7 @@ import pytest
 
 from hptresize import elf
 from hptresize.base import paths as own
-from hptresize.image import build_initramfs
+from hptresize.build.image import build_initramfs
 from hptresize.kvmhv import HostConfig, KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.outcome import tail

@@ -19,8 +19,8 @@ from hptresize.bench.plan import FULL_ORDER, Parts, Plan
 from hptresize.bench.results import Results
 from hptresize.bench.rows import as_table, make_rows
 from hptresize.bench.run import run
-from hptresize.builds import Builder
-from hptresize.image import build_bare
+from hptresize.build.builder import Builder
+from hptresize.build.image import build_bare
 
 TABLE_WIDTH = 150
 

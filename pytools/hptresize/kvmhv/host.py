@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hptresize.base.errors import MachineError, UsageError
-from hptresize.kvmhv.image import PORTS, port_path
+from hptresize.build.image.kvmhv_host import PORTS, port_path
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.config import parse_size
 from hptresize.machine.process import Qemu

@@ -7,8 +7,8 @@ import types
 from dataclasses import dataclass
 from typing import Any
 
+from hptresize.build.image.bare_program import BARE_ADDRESS
 from hptresize.hpt import Result
-from hptresize.image.bare import BARE_ADDRESS
 from hptresize.machine.config import MachineConfig
 from hptresize.machine.console import Console
 from hptresize.machine.process import Qemu

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from hptresize.base.errors import MachineError, ToolMissing, UsageError
 from hptresize.bench.plan import FULL_ORDER
-from hptresize.builds import Builder
+from hptresize.build.builder import Builder
 from hptresize.matrix import bisect, debug, outcome, soak, spec
 from hptresize.matrix.plan import PLAN, Limits, Parts, Task, check_fit
 from hptresize.matrix.runner import CELLS, command_line

@@ -15,9 +15,9 @@ from typing import Any, cast
 from hptresize import elf
 from hptresize.base.errors import UsageError
 from hptresize.base.kinds import Kind
-from hptresize.builds import Builder
-from hptresize.image import Endian
-from hptresize.kbuild import PLAIN
+from hptresize.build.builder import Builder
+from hptresize.build.flavours import PLAIN
+from hptresize.build.toolchain import Endian
 from hptresize.kvmhv import HostConfig
 from hptresize.machine import MachineConfig
 from hptresize.machine.config import Firmware, parse_size

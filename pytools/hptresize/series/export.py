@@ -18,7 +18,7 @@ from pathlib import Path
 from hptresize.base import git as gitcmd
 from hptresize.base.errors import HptResizeError, UsageError
 from hptresize.base.git import git
-from hptresize.builds import Builder
+from hptresize.build.builder import Builder
 from hptresize.series.check.model import Check
 from hptresize.series.check.run import Report, check_series
 from hptresize.series.check.texts import recipients_of

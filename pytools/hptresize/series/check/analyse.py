@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hptresize import toolchain
 from hptresize.base.cache import digest
 from hptresize.base.errors import HptResizeError
-from hptresize.kbuild import PLAIN
+from hptresize.build import toolchain
+from hptresize.build.flavours import PLAIN
 from hptresize.series.check.compile import (
     complaints,
     kernel_objects,

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
 
-from hptresize import kbuild, qemubuild
 from hptresize.base import paths
 from hptresize.base.cache import digest
 from hptresize.base.errors import UsageError
-from hptresize.builds import Builder
+from hptresize.build import flavours
+from hptresize.build import kernel as kbuild
+from hptresize.build import qemu as qemubuild
+from hptresize.build.builder import Builder
 from hptresize.machine.config import SYSTEM_FIRMWARE
 from hptresize.series.check.compile import kernel_tools, qemu_tools
 from hptresize.series.check.model import Check, Step, said_by
@@ -83,7 +85,7 @@ def _tools(step: Step) -> Sequence[str]:
     kernel = step.tree if step.tree.kind == "kernel" else other
     firmware = sorted(SYSTEM_FIRMWARE.glob("*.bin"))
     return [
-        *tests, sys.version, step.builder.image_key(), *kernel_tools(kernel, kbuild.PLAIN),
+        *tests, sys.version, step.builder.image_key(), *kernel_tools(kernel, flavours.PLAIN),
         *qemu_tools("gcc"), other.key, other.baseline_tag, home.load().digest,
         digest(*_files(tests), *firmware),
     ]  # fmt: skip

@@ -14,11 +14,13 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hptresize import qemubuild, toolchain
 from hptresize.base import paths, proc
 from hptresize.base.errors import BuildError, HptResizeError
 from hptresize.base.git import git
-from hptresize.kbuild import FLAVOURS, PLAIN, Work, settings
+from hptresize.build import qemu as qemubuild
+from hptresize.build import toolchain
+from hptresize.build.flavours import FLAVOURS, PLAIN
+from hptresize.build.kernel import Work, settings
 from hptresize.series.check.model import FAILED, Check, Step, said_by
 from hptresize.trees.tree import Tree
 

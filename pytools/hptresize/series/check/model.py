@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from hptresize import kbuild, qemubuild, toolchain
 from hptresize.base import git as gitcmd
 from hptresize.base import proc
 from hptresize.base.cache import digest
 from hptresize.base.errors import HptResizeError
-from hptresize.builds import Builder
+from hptresize.build import flavours, toolchain
+from hptresize.build import kernel as kbuild
+from hptresize.build import qemu as qemubuild
+from hptresize.build.builder import Builder
 from hptresize.series.files import Patch, Series
 from hptresize.series.home import Home
 from hptresize.trees.tree import Tree
@@ -28,7 +30,7 @@ State = Literal["ok", "FAIL", "-", "?"]
 # How it is asked is part of each answer's key.
 CODE = (
     *sorted(Path(__file__).parent.glob("*.py")),
-    *(Path(str(one.__file__)) for one in (kbuild, qemubuild, toolchain)),
+    *(Path(str(one.__file__)) for one in (kbuild, flavours, qemubuild, toolchain)),
 )
 
 # How the line begins that says that a tool could not do its work at all.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hptresize.base import progress
 from hptresize.base.cache import Cache
 from hptresize.base.errors import HptResizeError, PatchError
-from hptresize.builds import Builder
+from hptresize.build.builder import Builder
 from hptresize.series.check.model import Check, Result, Step
 from hptresize.series.check.together import ask_together
 from hptresize.series.files import Patch, Series

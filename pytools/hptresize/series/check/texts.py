@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hptresize import toolchain
 from hptresize.base import git as gitcmd
 from hptresize.base.errors import HptResizeError
 from hptresize.base.git import git
+from hptresize.build import toolchain
 from hptresize.series.check.model import Check, Step, in_tree, new_findings, said_by
 from hptresize.trees.tree import Tree
 

@@ -7,11 +7,24 @@ import dataclasses
 import functools
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from hptresize.base import proc
 from hptresize.base.cache import Cache
 from hptresize.base.errors import ToolMissing
+
+Endian = Literal["le", "be"]
+
+COMPILERS: Mapping[str, str] = {
+    "le": "powerpc64le-linux-gnu-gcc",
+    "be": "powerpc64-linux-gnu-gcc",
+}
+PACKAGES: Mapping[str, str] = {
+    "le": "gcc-powerpc64le-linux-gnu",
+    "be": "gcc-powerpc64-linux-gnu",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +44,8 @@ TOOLS = (
     Tool("dpkg-deb", "dpkg", "Debian's guest programs"),
     Tool("make", "make", "the kernel"),
     Tool("gcc", "gcc", "QEMU and host tools"),
-    Tool("powerpc64le-linux-gnu-gcc", "gcc-powerpc64le-linux-gnu", "the kernel and the guest"),
-    Tool("powerpc64-linux-gnu-gcc", "gcc-powerpc64-linux-gnu", "big-endian guest programs"),
+    Tool(COMPILERS["le"], PACKAGES["le"], "the kernel and the guest"),
+    Tool(COMPILERS["be"], PACKAGES["be"], "big-endian guest programs"),
     Tool("flex", "flex", "the kernel"),
     Tool("bison", "bison", "the kernel"),
     Tool("bc", "bc", "the kernel"),
@@ -93,6 +106,18 @@ def compiler(cache: Cache, program: str) -> tuple[str, dict[str, str]]:
         "CCACHE_CONFIGPATH": os.devnull,
     }
     return f"ccache {program}", env
+
+
+def compiler_for(endian: Endian) -> str:
+    """The cross compiler for a byte order; raises ToolMissing if there is none."""
+    compiler = shutil.which(COMPILERS[endian])
+    if compiler is None:
+        raise ToolMissing(
+            f"{COMPILERS[endian]} is not installed",
+            hint=f"apt-get install {PACKAGES[endian]} libc6-dev-"
+            f"{'ppc64el' if endian == 'le' else 'ppc64'}-cross",
+        )
+    return compiler
 
 
 def jobs() -> int:

@@ -9,16 +9,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import get_args
 
-from hptresize import kbuild, qemubuild, selftests, toolchain
 from hptresize.base import progress
 from hptresize.base.cache import Cache, digest
 from hptresize.base.errors import FetchError
 from hptresize.base.kinds import Kind
-from hptresize.image import Endian, build_initramfs, image_key
-from hptresize.kbuild import KUNIT, PLAIN, KernelBuild
-from hptresize.kvmhv import HostConfig, build_host_image
-from hptresize.kvmhv import image as kvmhv_image
-from hptresize.qemubuild import QemuBuild
+from hptresize.build import kernel as kbuild
+from hptresize.build import kselftests, toolchain
+from hptresize.build import qemu as qemubuild
+from hptresize.build.flavours import KUNIT, PLAIN
+from hptresize.build.image import build_initramfs, image_key
+from hptresize.build.image import kvmhv_host as kvmhv_image
+from hptresize.build.image.kvmhv_host import build_host_image
+from hptresize.build.kernel import KernelBuild
+from hptresize.build.qemu import QemuBuild
+from hptresize.build.toolchain import Endian
+from hptresize.kvmhv import HostConfig
 from hptresize.series.home import Variant
 from hptresize.trees import origin
 from hptresize.trees.debian import AptRoot, unpack_deb
@@ -63,7 +68,7 @@ class Builder:
         return self._trees[kind]
 
     def kernel(self, variant: Variant = "series", flavour: str = PLAIN) -> KernelBuild:
-        """Return the kernel of a variant, in one of the kbuild.FLAVOURS."""
+        """Return the kernel of a variant, in one of the FLAVOURS."""
         made = kbuild.build_kernel(
             self.cache, self.tree("kernel"), variant, flavour=flavour, jobs=self.jobs
         )
@@ -122,8 +127,8 @@ class Builder:
 
     def selftests(self, endian: Endian = "le") -> Path:
         """Return an initramfs that has the series' kselftests as well."""
-        programs = selftests.build(self.cache, self.tree("kernel"), endian)
-        made = self._image(endian, selftests.in_guest(programs))
+        programs = kselftests.build(self.cache, self.tree("kernel"), endian)
+        made = self._image(endian, kselftests.in_guest(programs))
         self._remember(f"selftests-{endian}", made)
         return made
 

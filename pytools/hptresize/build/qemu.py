@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from hptresize import toolchain
 from hptresize.base import paths, proc, progress
 from hptresize.base.cache import Cache, digest
 from hptresize.base.errors import BuildError
+from hptresize.build import toolchain
 from hptresize.series import Series
 from hptresize.series.home import Variant
 from hptresize.trees.tree import Tree

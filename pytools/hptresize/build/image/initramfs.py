@@ -15,24 +15,13 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
 
 from hptresize.base.errors import BuildError, ToolMissing, UsageError
+from hptresize.build.toolchain import Endian, compiler_for
 
 log = logging.getLogger(__name__)
 
-Endian = Literal["le", "be"]
-
-GUEST_DIR = Path(__file__).resolve().parent.parent / "guest"
-
-COMPILERS: Mapping[str, str] = {
-    "le": "powerpc64le-linux-gnu-gcc",
-    "be": "powerpc64-linux-gnu-gcc",
-}
-PACKAGES: Mapping[str, str] = {
-    "le": "gcc-powerpc64le-linux-gnu",
-    "be": "gcc-powerpc64-linux-gnu",
-}
+GUEST_DIR = Path(__file__).resolve().parents[2] / "guest"
 GUEST_FLAGS = (
     "-std=gnu11",
     "-O2",
@@ -73,18 +62,6 @@ def run_tool(argv: list[str], *, cwd: Path, what: str) -> str:
         last = next((line for line in lines if "error" in line), lines[-1] if lines else "")
         raise BuildError(f"{what}: {argv[0]} ended with status {done.returncode}: {last}")
     return done.stdout
-
-
-def compiler_for(endian: Endian) -> str:
-    """The cross compiler for a byte order; raises ToolMissing if there is none."""
-    compiler = shutil.which(COMPILERS[endian])
-    if compiler is None:
-        raise ToolMissing(
-            f"{COMPILERS[endian]} is not installed",
-            hint=f"apt-get install {PACKAGES[endian]} libc6-dev-"
-            f"{'ppc64el' if endian == 'le' else 'ppc64'}-cross",
-        )
-    return compiler
 
 
 def _host_compiler() -> str:

@@ -6,7 +6,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hptresize.image.initramfs import GUEST_DIR, compiler_for, run_tool
+from hptresize.build.image.initramfs import GUEST_DIR, run_tool
+from hptresize.build.toolchain import compiler_for
 
 BARE_DIR = GUEST_DIR / "bare"
 # QEMU keeps the low 28 bits of a program's address and adds kernel-addr.

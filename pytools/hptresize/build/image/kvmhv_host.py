@@ -10,7 +10,7 @@ from elftools.elf.dynamic import DynamicSection
 from elftools.elf.elffile import ELFFile
 
 from hptresize.base.errors import BuildError
-from hptresize.image import build_initramfs
+from hptresize.build.image import build_initramfs
 
 QEMU = "/usr/bin/qemu-system-ppc64"
 # Where QEMU looks by itself, in Debian's package as in the host.
