@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import elf
 from hptresize.build.builder import TESTED_FLAVOURS
 from hptresize.build.flavours import FLAVOURS, PLAIN
-from hptresize.demo import MemoryLoad
-from hptresize.machine import Machine, MachineConfig
-from hptresize.machine.config import Firmware, parse_size
+from hptresize.machine import Machine, MachineConfig, elf
+from hptresize.machine.load import MemoryLoad
+from hptresize.machine.settings import Firmware, parse_size
 from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot

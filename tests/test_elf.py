@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import elf
 from hptresize.base.errors import UsageError
 from hptresize.build.toolchain import COMPILERS
+from hptresize.machine import elf
 from hptresize.pytest_plugin import missing
 
 SOURCE = """

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from hptresize.build.flavours import PLAIN
-from hptresize.demo import MemoryLoad
 from hptresize.machine import Machine, MachineConfig
-from hptresize.machine.machine import MEMORY
+from hptresize.machine.load import MemoryLoad
+from hptresize.machine.memory import MEMORY
 from hptresize.pytest_plugin import Boot, built
 from test_guest_flags import moves_bolted
 

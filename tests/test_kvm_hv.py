@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from hptresize.base.errors import GuestPanicked, QemuStartError, UsageError
-from hptresize.demo import MemoryLoad
-from hptresize.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig, frame
 from hptresize.machine.frame import Frame
+from hptresize.machine.kvmhv import KvmHvGuest, KvmHvHost
+from hptresize.machine.load import MemoryLoad
 from hptresize.pytest_plugin import Boot, built
 from test_guest_flags import flags_passed
 

@@ -9,7 +9,7 @@ import pytest
 
 from hptresize.base.errors import UsageError
 from hptresize.machine import MachineConfig
-from hptresize.machine.config import parse_size
+from hptresize.machine.settings import parse_size
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from hptresize import conformance, series
 from hptresize.base import paths
 from hptresize.base.errors import MigrationFailed, QemuDied
 from hptresize.conformance import Outcome, Subject
-from hptresize.demo import MemoryLoad
 from hptresize.machine import Machine
+from hptresize.machine.load import MemoryLoad
 from hptresize.pytest_plugin import Boot, built
 from test_guest_kexec import build_images, go, load
 from test_migration import (

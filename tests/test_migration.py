@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from hptresize.base.errors import MigrationFailed
-from hptresize.demo import MemoryLoad
 from hptresize.machine import Machine, MachineConfig
+from hptresize.machine.load import MemoryLoad
 from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot

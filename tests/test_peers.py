@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import elf
 from hptresize.base.errors import MachineError
-from hptresize.demo import MemoryLoad
-from hptresize.machine import Machine
+from hptresize.machine import Machine, elf
+from hptresize.machine.load import MemoryLoad
 from hptresize.pytest_plugin import Boot, built
 
 pytestmark = pytest.mark.boot

@@ -17,7 +17,7 @@ from hptresize.base.cache import Cache
 from hptresize.base.git import git
 from hptresize.base.kinds import Kind
 from hptresize.build.builder import Builder
-from hptresize.machine.config import SYSTEM_FIRMWARE
+from hptresize.machine.settings import SYSTEM_FIRMWARE
 from hptresize.pytest_plugin import built, missing
 
 KIND: Kind = "qemu"

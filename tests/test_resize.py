@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from hptresize.base.errors import ResizeRefused
-from hptresize.demo import MemoryLoad
 from hptresize.machine import Machine
+from hptresize.machine.load import MemoryLoad
 from hptresize.pytest_plugin import Boot, missing
 
 pytestmark = pytest.mark.boot

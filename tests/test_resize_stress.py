@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from hptresize.demo import MemoryLoad
 from hptresize.machine import Machine
+from hptresize.machine.load import MemoryLoad
 from hptresize.pytest_plugin import Boot
 
 pytestmark = pytest.mark.boot

@@ -10,7 +10,7 @@ import pytest
 
 from hptresize import session
 from hptresize.base.errors import UsageError
-from hptresize.hpt import ORDER_MIN
+from hptresize.machine.hpt import ORDER_MIN
 from hptresize.pytest_plugin import Boot
 
 DOCUMENT = Path(__file__).parents[1] / "docs/administrator.md"

@@ -17,12 +17,12 @@ from typing import Literal
 
 import pytest
 
-from hptresize.demo import MemoryLoad
-from hptresize.hpt import H_RESIZE_HPT_COMMIT as COMMIT
-from hptresize.hpt import H_RESIZE_HPT_PREPARE as PREPARE
-from hptresize.hpt import Result
 from hptresize.machine import BareGuest, Machine, MachineConfig
 from hptresize.machine.agent import Job
+from hptresize.machine.hpt import H_RESIZE_HPT_COMMIT as COMMIT
+from hptresize.machine.hpt import H_RESIZE_HPT_PREPARE as PREPARE
+from hptresize.machine.hpt import HcallStatus
+from hptresize.machine.load import MemoryLoad
 from hptresize.pytest_plugin import Boot
 
 pytestmark = pytest.mark.boot
@@ -62,13 +62,13 @@ class Subject:
     def __init__(self, guest: BareGuest) -> None:
         self.guest = guest
 
-    def call(self, number: int, *arguments: int) -> Result | int:
+    def call(self, number: int, *arguments: int) -> HcallStatus | int:
         return self.guest.hcall(number, *arguments).result
 
-    def prepare(self, order: int) -> Result | int:
+    def prepare(self, order: int) -> HcallStatus | int:
         """PREPARE, once the memory of the table before is free."""
         deadline = time.monotonic() + 30
-        while (result := self.call(PREPARE, 0, order)) is Result.H_LONG_BUSY_ORDER_1_MSEC:
+        while (result := self.call(PREPARE, 0, order)) is HcallStatus.H_LONG_BUSY_ORDER_1_MSEC:
             assert time.monotonic() < deadline, f"PREPARE({order}) is {result} for 30 s"
         return result
 
@@ -76,15 +76,15 @@ class Subject:
         """From nothing prepared into a state, with an entry in the table."""
         self.set("x-hpt-prepare-delay", NEVER_MS if state == "preparing" else 0)
         self.set("x-hpt-fail-alloc", state == "failed")
-        if self.call(H_READ, 0, 5 * 8) != Result.H_SUCCESS or not self.entry()[0]:
-            assert self.call(H_ENTER, H_EXACT, 5 * 8, *ENTRY) is Result.H_SUCCESS
+        if self.call(H_READ, 0, 5 * 8) != HcallStatus.H_SUCCESS or not self.entry()[0]:
+            assert self.call(H_ENTER, H_EXACT, 5 * 8, *ENTRY) is HcallStatus.H_SUCCESS
         if state == "idle":
             return
         result = self.prepare(NEXT)
-        while state == "ready" and isinstance(result, Result) and result.long_busy:
+        while state == "ready" and isinstance(result, HcallStatus) and result.long_busy:
             result = self.prepare(NEXT)
-        wanted = {"ready": Result.H_SUCCESS, "failed": Result.H_RESOURCE}
-        assert result is wanted.get(state, Result.H_LONG_BUSY_ORDER_1_SEC)
+        wanted = {"ready": HcallStatus.H_SUCCESS, "failed": HcallStatus.H_RESOURCE}
+        assert result is wanted.get(state, HcallStatus.H_LONG_BUSY_ORDER_1_SEC)
         self.is_in(state)
 
     def is_in(self, state: State) -> None:
@@ -95,13 +95,13 @@ class Subject:
     def ends_as(self, state: State) -> None:
         """COMMIT gives what the state calls for, and the table is the one it leads to."""
         before = self.guest.qmp("query-hpt")["order"]
-        wanted = {"ready": Result.H_SUCCESS, "preparing": Result.H_BUSY}
-        assert self.call(COMMIT, 0, NEXT) is wanted.get(state, Result.H_CLOSED)
+        wanted = {"ready": HcallStatus.H_SUCCESS, "preparing": HcallStatus.H_BUSY}
+        assert self.call(COMMIT, 0, NEXT) is wanted.get(state, HcallStatus.H_CLOSED)
         order = self.guest.qmp("query-hpt")["order"]
         assert order == (NEXT if state == "ready" else before)
         # From the inside: the last entry of the table, and none behind it.
-        assert self.call(H_READ, 0, (1 << order - 4) - 1) is Result.H_SUCCESS
-        assert self.call(H_READ, 0, 1 << order - 4) is Result.H_PARAMETER
+        assert self.call(H_READ, 0, (1 << order - 4) - 1) is HcallStatus.H_SUCCESS
+        assert self.call(H_READ, 0, 1 << order - 4) is HcallStatus.H_PARAMETER
         assert self.entry() == ENTRY
 
     def entry(self) -> tuple[int, int]:
@@ -115,7 +115,7 @@ class Subject:
     def rtas(self, token: int, *arguments: int) -> int:
         """Call RTAS with one result; returns it."""
         self.put_rtas(token, *arguments)
-        assert self.call(H_RTAS, RTAS_BUFFER) is Result.H_SUCCESS
+        assert self.call(H_RTAS, RTAS_BUFFER) is HcallStatus.H_SUCCESS
         result = RTAS_BUFFER + 12 + 4 * len(arguments)
         return self.guest.hcall(H_LOGICAL_CI_LOAD, 4, result).values[0]
 
@@ -182,15 +182,15 @@ def test_memory_is_unplugged(subject: Subject, state: State) -> None:
     assert subject.guest.qmp("query-memory-size-summary")["plugged-memory"] == 0
     subject.is_in(state)
     # LoPAR: a pending HPT that matches is polled before the size is judged.
-    polled = {"ready": Result.H_SUCCESS, "preparing": Result.H_LONG_BUSY_ORDER_1_SEC}
-    assert subject.call(PREPARE, 0, NEXT) is polled.get(state, Result.H_RESOURCE)
+    polled = {"ready": HcallStatus.H_SUCCESS, "preparing": HcallStatus.H_LONG_BUSY_ORDER_1_SEC}
+    assert subject.call(PREPARE, 0, NEXT) is polled.get(state, HcallStatus.H_RESOURCE)
     subject.ends_as(state)
-    assert subject.call(PREPARE, 0, 0) is Result.H_SUCCESS
+    assert subject.call(PREPARE, 0, 0) is HcallStatus.H_SUCCESS
     subject.set("x-hpt-prepare-delay", 0)
     result = subject.call(PREPARE, 0, NEXT_WITHOUT_DIMM)
-    while isinstance(result, Result) and result.long_busy:
+    while isinstance(result, HcallStatus) and result.long_busy:
         result = subject.call(PREPARE, 0, NEXT_WITHOUT_DIMM)
-    assert subject.call(COMMIT, 0, NEXT_WITHOUT_DIMM) is Result.H_SUCCESS
+    assert subject.call(COMMIT, 0, NEXT_WITHOUT_DIMM) is HcallStatus.H_SUCCESS
     assert subject.entry() == ENTRY
 
 
@@ -223,7 +223,7 @@ def test_it_starts_anew(subject: Subject, state: State, restart: Restart) -> Non
         told = subject.guest.qmp("query-hpt")
         assert (told["order"], told["state"]) == (START, "idle")
         assert subject.guest.hcall(H_READ, 0, 5 * 8).values[:2] == (0, 0)
-        assert subject.call(COMMIT, 0, NEXT) is Result.H_CLOSED
+        assert subject.call(COMMIT, 0, NEXT) is HcallStatus.H_CLOSED
         sizes.append(subject.threads_and_size())
     # A table may still be waiting for its thread: one, not three.
     threads, size = sizes[1]
@@ -238,11 +238,11 @@ def test_the_allocation_fails(subject: Subject, state: State) -> None:
     subject.bring(state)
     subject.set("x-hpt-prepare-delay", 0)
     subject.set("x-hpt-fail-alloc", True)
-    assert subject.prepare(START - 1) is Result.H_RESOURCE
+    assert subject.prepare(START - 1) is HcallStatus.H_RESOURCE
     subject.wait_threads_and_size(threads, sys.maxsize)
     subject.is_in("failed")
     subject.ends_as("failed")
-    assert subject.call(COMMIT, 0, START - 1) is Result.H_CLOSED
+    assert subject.call(COMMIT, 0, START - 1) is HcallStatus.H_CLOSED
     subject.bring("ready")
     subject.ends_as("ready")
 

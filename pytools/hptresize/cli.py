@@ -30,9 +30,10 @@ from hptresize.bench.command import bench
 from hptresize.build import toolchain
 from hptresize.build.builder import Builder
 from hptresize.build.flavours import FLAVOURS, PLAIN
-from hptresize.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine import Machine, MachineConfig, interactive
-from hptresize.machine.config import parse_size
+from hptresize.machine.kvmhv import KvmHvGuest, KvmHvHost
+from hptresize.machine.kvmhv.host import host_config
+from hptresize.machine.settings import parse_size
 from hptresize.matrix.command import matrix, soak_command
 from hptresize.options import F, Settings, source_options
 from hptresize.series.command import series_group
@@ -266,7 +267,7 @@ def demo_command(
 
 def _demo_on_kvmhv(builder: Builder, machine: MachineConfig, megabytes: int) -> demo.Report:
     memory = f"{parse_size(machine.memory) + 1024}M"
-    config = builder.kvmhv_host(machine.qemu).but(memory=memory)
+    config = host_config(builder, machine.qemu).but(memory=memory)
     with contextlib.ExitStack() as stack:
         with progress.step("boot the host with KVM HV"):
             host = stack.enter_context(KvmHvHost(config))

@@ -34,9 +34,9 @@ from hptresize.base.errors import GuestHung, MachineError, QemuDied, UsageError
 from hptresize.build.image.bare_program import BARE_ADDRESS
 from hptresize.build.image.conformance_program import CONFORMANCE_DIR, build_conformance
 from hptresize.machine import MachineConfig
-from hptresize.machine.config import SYSTEM_FIRMWARE, TCG_CAPABILITIES, Firmware
 from hptresize.machine.console import Console
 from hptresize.machine.process import Qemu
+from hptresize.machine.settings import SYSTEM_FIRMWARE, TCG_CAPABILITIES, Firmware
 from hptresize.machine.watch import Deadline, Watch
 
 Status = Literal["pass", "fail", "skip"]

@@ -12,7 +12,7 @@ from pathlib import Path
 from hptresize.base.cache import GIGA, Cache
 from hptresize.base.errors import HptResizeError
 from hptresize.build import toolchain
-from hptresize.machine.config import SYSTEM_FIRMWARE
+from hptresize.machine.settings import SYSTEM_FIRMWARE
 from hptresize.trees import debian, mirror
 
 SPACE = 12 * GIGA  # two trees with their repositories and builds

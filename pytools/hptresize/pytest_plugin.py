@@ -20,11 +20,10 @@ from typing import Any, NoReturn
 
 import pytest
 
-from hptresize import elf
 from hptresize.base import paths as own
 from hptresize.build.image import build_initramfs
-from hptresize.kvmhv import HostConfig, KvmHvGuest, KvmHvHost
-from hptresize.machine import Machine, MachineConfig
+from hptresize.machine import Machine, MachineConfig, elf
+from hptresize.machine.kvmhv import HostConfig, KvmHvGuest, KvmHvHost
 from hptresize.machine.outcome import tail
 
 CONSOLE_LINES = 120

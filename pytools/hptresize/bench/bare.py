@@ -8,8 +8,8 @@ from collections.abc import Callable
 from hptresize.base.errors import MachineError
 from hptresize.bench.payload import BenchGuest, settled_mb
 from hptresize.bench.plan import DELAY_PROPERTY, Contestant, Parts, Plan
-from hptresize.hpt import GROUP_BYTES_ORDER
 from hptresize.machine import BareGuest, MachineConfig
+from hptresize.machine.hpt import GROUP_BYTES_ORDER
 
 Record = Callable[..., None]
 """Takes metric, value and, by name, case and order of a sample."""

@@ -12,8 +12,8 @@ from hptresize.base.errors import CommandFailed, MachineError
 from hptresize.bench.bare import Record
 from hptresize.bench.payload import resident_mb, settled_mb
 from hptresize.bench.plan import Contestant, Parts, Plan
-from hptresize.hpt import ORDER_MIN
 from hptresize.machine import Job, Machine, MachineConfig, ResizeResult
+from hptresize.machine.hpt import ORDER_MIN
 
 LARGE_PAGES = "cap-hpt-max-page-size=16777216"
 REFUSALS = 3

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hptresize.base.errors import MachineError
-from hptresize.hpt import H_RESIZE_HPT_COMMIT, H_RESIZE_HPT_PREPARE, Result, hash_mask
 from hptresize.machine import Answer, BareGuest
+from hptresize.machine.hpt import H_RESIZE_HPT_COMMIT, H_RESIZE_HPT_PREPARE, HcallStatus, hash_mask
 
 PROGRAM = "bench.c"
 
@@ -75,7 +75,7 @@ class BenchGuest:
     def prepare_once(self, order: int) -> bool:
         """Call PREPARE once; returns whether the preparation still goes on."""
         result = self.guest.hcall(H_RESIZE_HPT_PREPARE, 0, order).result
-        return isinstance(result, Result) and result.long_busy
+        return isinstance(result, HcallStatus) and result.long_busy
 
     def prepare(self, order: int, *, limit_s: int = 100) -> Timed:
         """Call PREPARE until it succeeds; the value is the number of calls.
@@ -84,7 +84,7 @@ class BenchGuest:
         """
         poll, limit = POLL_US * TICKS_PER_US, limit_s * 1_000_000 * TICKS_PER_US
         answer = self.guest.hcall(_Op.PREPARE, 0, order, poll, limit, timeout=limit_s + 20.0)
-        if answer.result is not Result.H_SUCCESS:
+        if answer.result is not HcallStatus.H_SUCCESS:
             raise MachineError(f"PREPARE of order {order} gave {answer.result!r}")
         return Timed(answer.values[0], answer.values[3] / TICKS_PER_US)
 
@@ -94,7 +94,7 @@ class BenchGuest:
         :raises MachineError: it did not succeed.
         """
         answer = self.guest.hcall(H_RESIZE_HPT_COMMIT, 0, order, timeout=120.0)
-        if answer.result is not Result.H_SUCCESS:
+        if answer.result is not HcallStatus.H_SUCCESS:
             raise MachineError(f"COMMIT of order {order} gave {answer.result!r}")
         return _timed(answer)
 

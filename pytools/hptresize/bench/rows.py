@@ -11,8 +11,8 @@ from rich.table import Table
 
 from hptresize.bench.plan import FULL_ORDER
 from hptresize.bench.results import MODES, Mode, Results, Sample, Summary
-from hptresize.hpt import GROUP_BYTES_ORDER
-from hptresize.machine.config import parse_size
+from hptresize.machine.hpt import GROUP_BYTES_ORDER
+from hptresize.machine.settings import parse_size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,6 @@ from hptresize.build.image.kvmhv_host import build_host_image
 from hptresize.build.kernel import KernelBuild
 from hptresize.build.qemu import QemuBuild
 from hptresize.build.toolchain import Endian
-from hptresize.kvmhv import HostConfig
 from hptresize.series.home import Variant
 from hptresize.trees import origin
 from hptresize.trees.debian import AptRoot, unpack_deb
@@ -216,18 +215,6 @@ class Builder:
         made = self.cache.dir("artifacts", f"kvmhv-{key}", make, "image of the host with KVM HV")
         self._remember("kvmhv-image", made / "initramfs.gz")
         return made / "initramfs.gz"
-
-    def kvmhv_host(self, qemu: Path | None = None) -> HostConfig:
-        """Return the host on which guests run under KVM HV.
-
-        :param qemu: emulates it; None: the one with the series.
-        :raises FetchError: a package cannot be had.
-        """
-        return HostConfig(
-            qemu=qemu or self.qemu().binary,
-            kernel=self.debian_kernel(),
-            initrd=self.kvmhv_image(),
-        )
 
     def for_tests(self) -> None:
         """Make everything that the project's own tests use."""

@@ -2,12 +2,13 @@
 """Guests under QEMU, as objects that a test can talk to."""
 
 from hptresize.machine.agent import Agent, CompletedCommand, Job
-from hptresize.machine.bare import Answer, BareGuest
-from hptresize.machine.config import MachineConfig
+from hptresize.machine.bare_guest import Answer, BareGuest
 from hptresize.machine.console import Console
-from hptresize.machine.machine import Machine, ResizeResult
-from hptresize.machine.outcome import Outcome, find_bugs
+from hptresize.machine.machine import Machine
+from hptresize.machine.outcome import find_bugs
 from hptresize.machine.process import interactive
+from hptresize.machine.resizing import ResizeResult
+from hptresize.machine.settings import MachineConfig
 
 __all__ = [
     "Agent",
@@ -18,7 +19,6 @@ __all__ = [
     "Job",
     "Machine",
     "MachineConfig",
-    "Outcome",
     "ResizeResult",
     "find_bugs",
     "interactive",

@@ -3,19 +3,8 @@
 
 from __future__ import annotations
 
-import enum
 import re
 from dataclasses import dataclass
-
-
-class Outcome(enum.Enum):
-    """In which way a command failed, or the machine that was to run it."""
-
-    COMMAND_FAILED = "command failed"
-    KERNEL_BUG = "kernel bug"
-    PANICKED = "guest panicked"
-    HUNG = "guest hung"
-    QEMU_DIED = "QEMU died"
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from typing import Any, ClassVar, TypeVar
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from hptresize.base.errors import GuestHung, QmpError, ToolMissing
-from hptresize.machine.config import MachineConfig
+from hptresize.machine.settings import MachineConfig
 from hptresize.machine.watch import Deadline, Watch
 
 log = logging.getLogger(__name__)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,16 @@ BAD: tuple[Status, ...] = ("fail", "xpass")
 FILE = "outcome.json"
 
 
+class Failure(enum.Enum):
+    """In which way a command failed, or the machine that was to run it."""
+
+    COMMAND_FAILED = "command failed"
+    KERNEL_BUG = "kernel bug"
+    PANICKED = "guest panicked"
+    HUNG = "guest hung"
+    QEMU_DIED = "QEMU died"
+
+
 @dataclass(frozen=True)
 class CellOutcome:
     """What became of a cell.
@@ -22,7 +33,7 @@ class CellOutcome:
     :ivar values: the cell's value on each axis.
     :ivar status: xfail failed as expected, xpass passed and was expected to fail;
         unrun was not come to.
-    :ivar how: in which way it failed, by the words of machine.Outcome.
+    :ivar how: in which way it failed, by the words of Failure.
     :ivar what: why it failed or was skipped.
     :ivar steps: what the scenario saw, one after the other.
     :ivar notes: what is worth to be told and no failure.

@@ -12,15 +12,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from hptresize import elf
 from hptresize.base.errors import UsageError
 from hptresize.base.kinds import Kind
 from hptresize.build.builder import Builder
 from hptresize.build.flavours import PLAIN
 from hptresize.build.toolchain import Endian
-from hptresize.kvmhv import HostConfig
-from hptresize.machine import MachineConfig
-from hptresize.machine.config import Firmware, parse_size
+from hptresize.machine import MachineConfig, elf
+from hptresize.machine.kvmhv import HostConfig
+from hptresize.machine.settings import Firmware, parse_size
 from hptresize.matrix.spec import Cell, Matrix
 from hptresize.series.home import Variant
 

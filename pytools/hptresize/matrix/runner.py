@@ -19,8 +19,7 @@ from hptresize.base.errors import (
     QemuDied,
     QemuStartError,
 )
-from hptresize.machine import Outcome
-from hptresize.matrix.outcome import CellOutcome, Status
+from hptresize.matrix.outcome import CellOutcome, Failure, Status
 from hptresize.matrix.plan import Task
 from hptresize.matrix.scenarios import SCENARIOS, Guest, Say
 
@@ -32,13 +31,13 @@ CELLS = "cells"
 # How it failed if the defect is ours; nobody expects that.
 ERROR = "error"
 
-_HOW: tuple[tuple[type[Exception], Outcome], ...] = (
-    (GuestPanicked, Outcome.PANICKED),
-    (GuestHung, Outcome.HUNG),
-    (QemuDied, Outcome.QEMU_DIED),
-    (QemuStartError, Outcome.QEMU_DIED),
-    (ConsoleBug, Outcome.KERNEL_BUG),
-    (HptResizeError, Outcome.COMMAND_FAILED),
+_HOW: tuple[tuple[type[Exception], Failure], ...] = (
+    (GuestPanicked, Failure.PANICKED),
+    (GuestHung, Failure.HUNG),
+    (QemuDied, Failure.QEMU_DIED),
+    (QemuStartError, Failure.QEMU_DIED),
+    (ConsoleBug, Failure.KERNEL_BUG),
+    (HptResizeError, Failure.COMMAND_FAILED),
 )
 
 

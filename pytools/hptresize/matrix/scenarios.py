@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hptresize import elf
 from hptresize.base.errors import MachineError
-from hptresize.demo import MemoryLoad
-from hptresize.kvmhv import KvmHvGuest, KvmHvHost
-from hptresize.machine import Machine, MachineConfig, ResizeResult
-from hptresize.machine.machine import HOOK, HOOK_DEBUGFS
+from hptresize.machine import Machine, MachineConfig, ResizeResult, elf
+from hptresize.machine.kvmhv import KvmHvGuest, KvmHvHost
+from hptresize.machine.load import MemoryLoad
+from hptresize.machine.resizing import HOOK, HOOK_DEBUGFS
 from hptresize.matrix.plan import LOAD_MB, Task
 
 TRACING = "/sys/kernel/debug/tracing/"

@@ -14,7 +14,7 @@ from hptresize.bench import Parts, Plan, run
 from hptresize.bench.payload import PROGRAM
 from hptresize.bench.rows import make_rows
 from hptresize.build.image import build_bare
-from hptresize.machine.config import parse_size
+from hptresize.machine.settings import parse_size
 from hptresize.matrix.plan import BASE_MB, RAM_TO_TABLE, STRUCT_PAGE_BYTES, TABLES
 
 RESULT = "bench.json"

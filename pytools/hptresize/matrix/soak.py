@@ -19,8 +19,8 @@ from pathlib import Path
 from hptresize.base import progress
 from hptresize.base.errors import HptResizeError, MachineError
 from hptresize.bench.payload import resident_mb
-from hptresize.demo import MemoryLoad
 from hptresize.machine import Machine, MachineConfig
+from hptresize.machine.load import MemoryLoad
 from hptresize.matrix.runner import explain
 
 RESULT = "soak.json"

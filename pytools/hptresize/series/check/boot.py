@@ -16,7 +16,7 @@ from hptresize.build import flavours
 from hptresize.build import kernel as kbuild
 from hptresize.build import qemu as qemubuild
 from hptresize.build.builder import Builder
-from hptresize.machine.config import SYSTEM_FIRMWARE
+from hptresize.machine.settings import SYSTEM_FIRMWARE
 from hptresize.series.check.compile import kernel_tools, qemu_tools
 from hptresize.series.check.model import Check, Step, said_by
 from hptresize.series.home import Home

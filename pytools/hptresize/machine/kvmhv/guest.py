@@ -13,8 +13,8 @@ from pathlib import Path
 
 from hptresize.base.errors import MachineError
 from hptresize.build.image.kvmhv_host import QEMU, port_path
-from hptresize.kvmhv.host import KvmHvHost
 from hptresize.machine import Job, Machine, MachineConfig
+from hptresize.machine.kvmhv.host import KvmHvHost
 from hptresize.machine.process import CHUNK, Qemu, Sink
 from hptresize.machine.watch import Watch
 

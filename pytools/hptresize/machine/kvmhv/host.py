@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from hptresize.base.errors import MachineError, UsageError
+from hptresize.build.builder import Builder
 from hptresize.build.image.kvmhv_host import PORTS, port_path
 from hptresize.machine import Machine, MachineConfig
-from hptresize.machine.config import parse_size
 from hptresize.machine.process import Qemu
+from hptresize.machine.settings import parse_size
 
 GUEST_PORTS = ("guest_console", "guest_channel", "guest_monitor")
 COPY_TIMEOUT = 60.0
@@ -26,7 +27,7 @@ class HostConfig(MachineConfig):
 
     :param qemu: emulates it: qemu-system-ppc64 with the machine powernv9.
     :param kernel: Debian's ppc64el vmlinux.
-    :param initrd: made by :func:`hptresize.kvmhv.build_host_image`.
+    :param initrd: made by :func:`hptresize.build.image.kvmhv_host.build_host_image`.
     :param memory: its own, of which each guest takes a part.
     """
 
@@ -59,6 +60,19 @@ class HostConfig(MachineConfig):
         argv += ["-m", f"{parse_size(self.memory)}M"]
         directory = self._firmware_directory()
         return argv if directory is None else [*argv, "-L", str(directory)]
+
+
+def host_config(builder: Builder, qemu: Path | None = None) -> HostConfig:
+    """Return the host on which guests run under KVM HV.
+
+    :param qemu: emulates it; None: the one with the series.
+    :raises FetchError: a package cannot be had.
+    """
+    return HostConfig(
+        qemu=qemu or builder.qemu().binary,
+        kernel=builder.debian_kernel(),
+        initrd=builder.kvmhv_image(),
+    )
 
 
 class HostQemu(Qemu):

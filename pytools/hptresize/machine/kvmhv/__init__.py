@@ -9,8 +9,7 @@ Debian's QEMU, which runs our guest::
             machine.resize(machine.order_guest() + 1)
 """
 
-from hptresize.build.image.kvmhv_host import build_host_image
-from hptresize.kvmhv.guest import KvmHvGuest
-from hptresize.kvmhv.host import HostConfig, KvmHvHost
+from hptresize.machine.kvmhv.guest import KvmHvGuest
+from hptresize.machine.kvmhv.host import HostConfig, KvmHvHost
 
-__all__ = ["HostConfig", "KvmHvGuest", "KvmHvHost", "build_host_image"]
+__all__ = ["HostConfig", "KvmHvGuest", "KvmHvHost"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from hptresize.build.image.bare_program import BARE_ADDRESS
-from hptresize.hpt import Result
-from hptresize.machine.config import MachineConfig
 from hptresize.machine.console import Console
+from hptresize.machine.hpt import HcallStatus
 from hptresize.machine.process import Qemu
+from hptresize.machine.settings import MachineConfig
 from hptresize.machine.watch import Deadline, Watch
 
 
@@ -23,7 +23,7 @@ class Answer:
     :param values: r4 to r7.
     """
 
-    result: Result | int
+    result: HcallStatus | int
     values: tuple[int, ...]
 
 
@@ -90,8 +90,8 @@ class BareGuest:
         said = self._line(timeout, f"the answer to hypercall {number:#x}")
         first, *values = (int(word, 16) for word in said.split())
         signed = first - (1 << 64) if first >> 63 else first
-        known = signed in Result._value2member_map_
-        return Answer(Result(signed) if known else signed, tuple(values))
+        known = signed in HcallStatus._value2member_map_
+        return Answer(HcallStatus(signed) if known else signed, tuple(values))
 
     def send_hcall(self, number: int, *arguments: int) -> None:
         """Have a hypercall made that may not come back, and do not wait for it."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
-from hptresize import elf
 from hptresize.base.errors import UsageError
+from hptresize.machine import elf
 
 Firmware = Literal["vof", "slof"]
 

@@ -17,7 +17,7 @@ GROUP_BYTES_ORDER = 7
 """Log2 of the bytes of a group: 8 slots of 16 bytes."""
 
 
-class Result(enum.IntEnum):
+class HcallStatus(enum.IntEnum):
     """What a hypercall returns in r3 (PAPR)."""
 
     H_SUCCESS = 0
