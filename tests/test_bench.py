@@ -14,7 +14,6 @@ from rich.console import Console
 
 from hptresize.base.errors import ToolMissing, UsageError
 from hptresize.bench import Contestant, Parts, Plan, Results, Sample, Summary, run
-from hptresize.bench.command import write
 from hptresize.bench.linux import _H_ENTER
 from hptresize.bench.plot import check
 from hptresize.bench.results import SCHEMA, Mode, load
@@ -30,6 +29,7 @@ from hptresize.bench.rows import (
 )
 from hptresize.build.image import build_bare
 from hptresize.cli import main
+from hptresize.cli.bench import write
 from hptresize.machine import MachineConfig
 from hptresize.pytest_plugin import last_build
 

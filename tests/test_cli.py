@@ -22,11 +22,11 @@ from hptresize.build.kernel import KernelBuild
 from hptresize.series.home import Variant
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-COMMAND = [sys.executable, "-m", "hptresize.cli"]
+COMMAND = [sys.executable, "-m", "hptresize"]
 
 
 def _environment(tmp_path: Path, **more: str) -> dict[str, str]:
-    package = Path(cli.__file__).parents[1]
+    package = Path(cli.__file__).parents[2]
     ours = {
         "HPTRESIZE_CACHE": str(tmp_path / "cache"),
         "PYTHONPATH": str(package),

@@ -208,7 +208,7 @@ def run(home: Home, *words: str) -> int:
 def only(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     """Let the export ask these checks: the small tree has no others' tools."""
     chosen = [named(name) for name in names]
-    monkeypatch.setattr("hptresize.series.command.checks_of", lambda kind: chosen)
+    monkeypatch.setattr("hptresize.cli.series.checks_of", lambda kind: chosen)
 
 
 def test_export_wants_a_signature_and_no_failure(

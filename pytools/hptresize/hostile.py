@@ -25,12 +25,12 @@ from hptresize.base.errors import MachineError, QmpError, UsageError
 from hptresize.build.builder import Builder
 from hptresize.build.image.bare_program import BARE_ADDRESS
 from hptresize.build.image.conformance_program import build_conformance
+from hptresize.cli.options import Settings
 from hptresize.conformance import takes_machine_option
 from hptresize.machine import MachineConfig
 from hptresize.machine.console import Console
 from hptresize.machine.process import Qemu
 from hptresize.machine.watch import Deadline, Watch, describe_exit
-from hptresize.options import Settings
 
 Mode = Literal["mirror", "rehash"]
 

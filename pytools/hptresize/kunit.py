@@ -29,9 +29,9 @@ from hptresize.base.errors import MachineError, UsageError
 from hptresize.build import toolchain
 from hptresize.build.builder import Builder
 from hptresize.build.flavours import KUNIT
+from hptresize.cli.options import Settings, kernel_source_option
 from hptresize.machine.outcome import Finding, find_bugs, tail
 from hptresize.machine.settings import TCG_CAPABILITIES
-from hptresize.options import Settings, kernel_source_option
 
 Status = Literal["pass", "fail", "skip"]
 

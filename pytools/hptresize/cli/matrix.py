@@ -18,12 +18,12 @@ from rich.console import Console
 from hptresize.base.errors import MachineError, ToolMissing, UsageError
 from hptresize.bench.plan import FULL_ORDER
 from hptresize.build.builder import Builder
+from hptresize.cli.options import F, Settings, source_options
 from hptresize.matrix import bisect, debug, outcome, soak, spec
 from hptresize.matrix.plan import PLAN, Limits, Parts, Task, check_fit
 from hptresize.matrix.runner import CELLS, command_line
 from hptresize.matrix.side_by_side import LOW, TOP, Wanted
 from hptresize.matrix.spec import Cell
-from hptresize.options import F, Settings, source_options
 
 if TYPE_CHECKING:
     from hptresize.matrix.session import MatrixResult

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What several commands have in common: the global options, where sources come from."""
+"""What several commands have in common: terminal, global options, sources, variants."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 
 from hptresize.base.cache import Cache
 from hptresize.base.kinds import Kind
+from hptresize.series.home import VARIANTS
+
+OUT = Console()
+ERR = Console(stderr=True)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,3 +49,10 @@ kernel_source_option = _source_option("kernel", "the kernel")
 def source_options(command: F) -> F:
     """Add --kernel-source and --qemu-source."""
     return kernel_source_option(_source_option("qemu", "QEMU")(command))
+
+
+variant_option = click.option(
+    "--variant", type=click.Choice(VARIANTS), default="series", show_default=True,
+    help="series: our patches; baseline: the merged feature taken out; stock: as it came; "
+    "fixes: stock with the corrections of the merged feature.",
+)  # fmt: skip

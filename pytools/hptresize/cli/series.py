@@ -12,7 +12,7 @@ from rich.console import Console
 from hptresize.base.errors import HptResizeError, UsageError
 from hptresize.base.kinds import Kind
 from hptresize.build.builder import Builder
-from hptresize.options import F, Settings, source_options
+from hptresize.cli.options import F, Settings, source_options
 from hptresize.series.check import report as reports
 from hptresize.series.check.all import checks_of
 from hptresize.series.check.model import Check

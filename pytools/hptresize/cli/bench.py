@@ -6,12 +6,10 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Protocol
 
 import click
 from rich.console import Console
 
-from hptresize.base.cache import Cache
 from hptresize.base.errors import MachineError, UsageError
 from hptresize.bench import plot
 from hptresize.bench.payload import PROGRAM
@@ -21,18 +19,9 @@ from hptresize.bench.rows import as_table, make_rows
 from hptresize.bench.run import run
 from hptresize.build.builder import Builder
 from hptresize.build.image import build_bare
+from hptresize.cli.options import Settings
 
 TABLE_WIDTH = 150
-
-
-class Settings(Protocol):
-    """The global options that this command uses."""
-
-    jobs: int
-
-    @property
-    def cache(self) -> Cache:
-        """Where builds are kept."""
 
 
 @click.command("bench")
