@@ -14,7 +14,7 @@ from rich.console import Console
 
 from hptresize.base.errors import ToolMissing, UsageError
 from hptresize.bench import Contestant, Parts, Plan, Results, Sample, Summary, run
-from hptresize.bench.linux import _H_ENTER
+from hptresize.bench.measure_linux import _H_ENTER
 from hptresize.bench.plot import check
 from hptresize.bench.results import SCHEMA, Mode, load
 from hptresize.bench.rows import (

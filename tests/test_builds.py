@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import demo, series
+from hptresize import series
 from hptresize.base import git, paths, proc, progress
 from hptresize.base.cache import Cache
 from hptresize.base.errors import BuildError, ToolMissing, UsageError
 from hptresize.build import flavours, toolchain
 from hptresize.build import kernel as kbuild
 from hptresize.build.builder import Builder
-from hptresize.demo import Report, StepResult
 from hptresize.pytest_plugin import built
+from hptresize.run import demo
+from hptresize.run.demo import DemoReport, StepResult
 
 
 def test_settings_that_kconfig_refused() -> None:
@@ -124,7 +125,7 @@ STEP = StepResult(
 )
 def test_what_the_demo_calls_a_problem(change: dict[str, int | None], problem: str | None) -> None:
     step = dataclasses.replace(STEP, **change)  # type: ignore[arg-type]
-    report = Report("10.0.13", "6.12", "2G", 2, 128, 1.0, [STEP, step])
+    report = DemoReport("10.0.13", "6.12", "2G", 2, 128, 1.0, [STEP, step])
     if problem is None:
         assert report.problems == []
     else:
@@ -135,12 +136,12 @@ def test_what_the_demo_calls_a_problem(change: dict[str, int | None], problem: s
 
 def test_a_host_that_has_to_tell() -> None:
     silent = dataclasses.replace(STEP, host_before=None, host_after=None)
-    report = Report("10.0.13", "6.12", "2G", 2, 128, 1.0, [STEP, silent], host_tells=True)
+    report = DemoReport("10.0.13", "6.12", "2G", 2, 128, 1.0, [STEP, silent], host_tells=True)
     assert report.problems == ["the host does not tell the order"]
 
 
 def test_the_demo_s_report(tmp_path: Path) -> None:
-    demo.write(Report("10.0.13", "6.12", "2G", 2, 128, 1.0, [STEP]), tmp_path / "report")
+    demo.write(DemoReport("10.0.13", "6.12", "2G", 2, 128, 1.0, [STEP]), tmp_path / "report")
     text = (tmp_path / "report" / "demo.txt").read_text()
     assert "24 → 25" in text
     assert "0.9" in text

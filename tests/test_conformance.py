@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hptresize import conformance, conformance_table
 from hptresize.base.errors import UsageError
-from hptresize.conformance import Outcome, Subject
+from hptresize.cli.conformance import as_json, conformance_command
 from hptresize.pytest_plugin import lacking, missing
+from hptresize.run import conformance, conformance_table
+from hptresize.run.conformance import Outcome, Subject
 
 MODES = ("mirror", "rehash")
 TESTS = {test.name: test for test in conformance.load_tests()}
@@ -107,7 +108,7 @@ def test_the_command_tells_by_its_status_and_in_json(mainline: Path, tmp_path: P
     out = tmp_path / "out.json"
     pattern = "^(prepare.not_permitted|commit.other_flags|move_bolted.nine)$"
     argv = ["--qemu", str(mainline), "-k", pattern, "--json", str(out)]
-    done = CliRunner().invoke(conformance.command, argv, env={"COLUMNS": "160"})
+    done = CliRunner().invoke(conformance_command, argv, env={"COLUMNS": "160"})
     assert done.exit_code == 1
     assert "commit.other_flags" in done.output
     assert "1 passed, 1 failed, 1 left out" in done.output
@@ -130,7 +131,7 @@ def test_a_declaration_is_read() -> None:
 
 @pytest.mark.parametrize("argv", [["--qemu", "/nonexistent"], ["--qemu", "/bin/true", "-k", "%%"]])
 def test_arguments_that_make_no_sense(argv: list[str]) -> None:
-    done = CliRunner().invoke(conformance.command, argv)
+    done = CliRunner().invoke(conformance_command, argv)
     assert isinstance(done.exception, UsageError)
 
 
@@ -159,11 +160,11 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
     }
     words = []
     for name, outcomes in runs.items():
-        (tmp_path / name).write_text(conformance.as_json(Subject(Path("qemu")), "10.0", outcomes))
+        (tmp_path / name).write_text(as_json(Subject(Path("qemu")), "10.0", outcomes))
         words.append(f"{name}={tmp_path / name}")
     document = tmp_path / "doc.md"
     document.write_text(f"above\n{conformance_table.BEGIN}\nold\n{conformance_table.END}\nbelow\n")
-    done = CliRunner().invoke(conformance.command, ["--markdown", str(document), *words])
+    done = CliRunner().invoke(conformance_command, ["--markdown", str(document), *words])
     assert done.exit_code == 0, done.output
     text = document.read_text()
     assert "| a.b | it works | pass | **FAIL** | x \\| y |" in text
@@ -175,7 +176,7 @@ def test_runs_side_by_side(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [[], ["a"], ["a=/nonexistent"], ["=x"]])
 def test_runs_that_make_no_table(tmp_path: Path, words: list[str]) -> None:
     out = tmp_path / "table.md"
-    done = CliRunner().invoke(conformance.command, ["--markdown", str(out), *words])
+    done = CliRunner().invoke(conformance_command, ["--markdown", str(out), *words])
     assert isinstance(done.exception, UsageError)
     assert not out.exists()
 
@@ -185,5 +186,5 @@ def test_a_document_without_a_place(tmp_path: Path) -> None:
     document = tmp_path / "doc.md"
     document.write_text("nothing here\n")
     argv = ["--markdown", str(document), f"a={tmp_path / 'a.json'}"]
-    assert isinstance(CliRunner().invoke(conformance.command, argv).exception, UsageError)
+    assert isinstance(CliRunner().invoke(conformance_command, argv).exception, UsageError)
     assert document.read_text() == "nothing here\n"

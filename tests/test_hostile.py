@@ -12,14 +12,14 @@ from unittest.mock import MagicMock
 import pytest
 from click.testing import CliRunner
 
-from hptresize import hostile
 from hptresize.base.errors import MachineError
 from hptresize.base.paths import last_build
 from hptresize.cli import cli, main
-from hptresize.conformance import takes_machine_option
-from hptresize.hostile import Attempt, Found, Mode
 from hptresize.machine.watch import Watch
 from hptresize.pytest_plugin import built, missing
+from hptresize.run import hostile
+from hptresize.run.conformance import takes_machine_option
+from hptresize.run.hostile import Attempt, Found, Mode
 
 LONG = bool(os.environ.get("HPTRESIZE_LONG"))
 CALLS = 170_000 if LONG else 8_000

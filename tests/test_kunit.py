@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import kunit, series
+from hptresize import series
 from hptresize.base import paths
 from hptresize.base.errors import MachineError, UsageError
-from hptresize.kunit import Run
 from hptresize.machine.outcome import tail
 from hptresize.pytest_plugin import built
+from hptresize.run import kunit
+from hptresize.run.kunit import Run
 
 RECORDED = Path(__file__).parent / "recorded"
 

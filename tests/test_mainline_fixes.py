@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import conformance, series
+from hptresize import series
 from hptresize.base import paths
 from hptresize.base.errors import MigrationFailed, QemuDied
-from hptresize.conformance import Outcome, Subject
 from hptresize.machine import Machine
 from hptresize.machine.load import MemoryLoad
 from hptresize.pytest_plugin import Boot, built
+from hptresize.run import conformance
+from hptresize.run.conformance import Outcome, Subject
 from test_guest_kexec import build_images, go, load
 from test_migration import (
     LIMITS,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hptresize import session
 from hptresize.base.errors import UsageError
 from hptresize.machine.hpt import ORDER_MIN
 from hptresize.pytest_plugin import Boot
+from hptresize.run import documents
 
 DOCUMENT = Path(__file__).parents[1] / "docs/administrator.md"
 
@@ -19,10 +19,10 @@ DOCUMENT = Path(__file__).parents[1] / "docs/administrator.md"
 @pytest.mark.boot
 def test_the_session_is_true(boot: Boot) -> None:
     """Each line again, in order: the same but for numbers, and the sizes are those that it says."""
-    machine = boot(**session.MACHINE)
+    machine = boot(**documents.MACHINE)
     text = DOCUMENT.read_text()
-    again = session.replay(text, lambda line: session.run(machine, line))
-    assert session.shape(again) == session.shape(text)
+    again = documents.replay(text, lambda line: documents.run(machine, line))
+    assert documents.shape(again) == documents.shape(text)
     sizes = [
         [after for line, after in itertools.pairwise(lines) if line.endswith("hpt/order")]
         for lines in (text.splitlines(), again.splitlines())
@@ -40,11 +40,11 @@ def test_only_sessions_are_run() -> None:
         return ["new"]
 
     text = "# A title\n```\n# not this\n```\n```session\n# this\nold\n(qemu) info hpt\n```\nend\n"
-    done = session.replay(text, execute)
+    done = documents.replay(text, execute)
     assert seen == ["# this", "(qemu) info hpt"]
     assert done == text.replace("old", "new").replace("hpt\n", "hpt\nnew\n")
 
 
 def test_a_block_without_end() -> None:
     with pytest.raises(UsageError, match="no end"):
-        session.replay("```session\n# ls\n", lambda line: [])
+        documents.replay("```session\n# ls\n", lambda line: [])

@@ -8,6 +8,6 @@ draws. docs/benchmark.md has the method.
 
 from hptresize.bench.plan import Contestant, Parts, Plan, contestants
 from hptresize.bench.results import Results, Sample, Summary
-from hptresize.bench.run import run
+from hptresize.bench.rounds import run
 
 __all__ = ["Contestant", "Parts", "Plan", "Results", "Sample", "Summary", "contestants", "run"]

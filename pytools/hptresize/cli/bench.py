@@ -15,8 +15,8 @@ from hptresize.bench import plot
 from hptresize.bench.payload import PROGRAM
 from hptresize.bench.plan import FULL_ORDER, Parts, Plan
 from hptresize.bench.results import Results
+from hptresize.bench.rounds import run
 from hptresize.bench.rows import as_table, make_rows
-from hptresize.bench.run import run
 from hptresize.build.builder import Builder
 from hptresize.build.image import build_bare
 from hptresize.cli.options import Settings

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from hptresize import demo
 from hptresize.base import progress
 from hptresize.base.errors import MachineError
 from hptresize.build.builder import Builder
@@ -21,6 +20,7 @@ from hptresize.machine import MachineConfig
 from hptresize.machine.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine.kvmhv.host import host_config
 from hptresize.machine.settings import parse_size
+from hptresize.run import demo
 
 
 @click.command("demo")
@@ -66,7 +66,7 @@ def demo_command(
         raise MachineError("; ".join(done.problems), log=report / "console.log")
 
 
-def _demo_on_kvmhv(builder: Builder, machine: MachineConfig, megabytes: int) -> demo.Report:
+def _demo_on_kvmhv(builder: Builder, machine: MachineConfig, megabytes: int) -> demo.DemoReport:
     memory = f"{parse_size(machine.memory) + 1024}M"
     config = host_config(builder, machine.qemu).but(memory=memory)
     with contextlib.ExitStack() as stack:

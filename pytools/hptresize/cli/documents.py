@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from hptresize import session
 from hptresize.build.builder import Builder
 from hptresize.cli.options import Settings, source_options
 from hptresize.machine import Machine, MachineConfig
+from hptresize.run import documents
 
 
 @click.command("session")
@@ -24,9 +24,9 @@ def session_command(
     builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
     config = MachineConfig(
         kernel=builder.kernel().vmlinux, qemu=builder.qemu().binary, initrd=builder.image(),
-        **session.MACHINE,
+        **documents.MACHINE,
     )  # fmt: skip
     with Machine(config) as machine:
-        text = session.replay(document.read_text(), lambda line: session.run(machine, line))
+        text = documents.replay(document.read_text(), lambda line: documents.run(machine, line))
         machine.console.check()
     document.write_text(text)

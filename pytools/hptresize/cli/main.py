@@ -16,16 +16,18 @@ from pathlib import Path
 import click
 from rich.logging import RichHandler
 
-from hptresize import conformance, hostile, kunit
 from hptresize.base import progress
 from hptresize.base.errors import HptResizeError, MachineError
 from hptresize.build import toolchain
 from hptresize.cli.bench import bench
 from hptresize.cli.boot import boot
+from hptresize.cli.conformance import conformance_command
 from hptresize.cli.demo import demo_command
 from hptresize.cli.doctor import doctor_command
 from hptresize.cli.documents import session_command
 from hptresize.cli.fetch_build import build, clean, fetch, path
+from hptresize.cli.hostile import hostile_command
+from hptresize.cli.kunit import kunit_command
 from hptresize.cli.matrix import matrix, soak_command
 from hptresize.cli.options import ERR, Settings
 from hptresize.cli.series import series_group
@@ -63,7 +65,7 @@ def cli(
 
 for _command in (
     boot, build, clean, demo_command, doctor_command, fetch, path, session_command,
-    bench, conformance.command, hostile.command, kunit.command, matrix, series_group, soak_command,
+    bench, conformance_command, hostile_command, kunit_command, matrix, series_group, soak_command,
 ):  # fmt: skip
     cli.add_command(_command)
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from hptresize.base import progress
 from hptresize.base.errors import MachineError
 from hptresize.base.host import describe_host
-from hptresize.bench import bare, linux
-from hptresize.bench.bare import Record
+from hptresize.bench import measure_bare, measure_linux
+from hptresize.bench.measure_bare import Record
 from hptresize.bench.plan import Contestant, Parts, Plan, contestants
 from hptresize.bench.results import Results, Sample
 
@@ -24,13 +24,13 @@ Measurement = Callable[[Contestant, Parts, Plan, Record], None]
 def measurements(plan: Plan) -> dict[str, Measurement]:
     """Return what is to be measured, by a name for people."""
     found: dict[str, Measurement] = {
-        "COMMIT against table size": bare.measure_curve,
-        "COMMIT with many bolted entries": bare.measure_many,
-        "inserts and removes": bare.measure_churn,
-        "Linux guest": linux.measure_linux,
+        "COMMIT against table size": measure_bare.measure_curve,
+        "COMMIT with many bolted entries": measure_bare.measure_many,
+        "inserts and removes": measure_bare.measure_churn,
+        "Linux guest": measure_linux.measure_linux,
     }
     if plan.large_pages:
-        found["Linux guest with 16 MB pages"] = linux.measure_large_pages
+        found["Linux guest with 16 MB pages"] = measure_linux.measure_large_pages
     return found
 
 

@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from hptresize.base.errors import CommandFailed, MachineError
-from hptresize.bench.bare import Record
+from hptresize.bench.measure_bare import Record
 from hptresize.bench.payload import resident_mb, settled_mb
 from hptresize.bench.plan import Contestant, Parts, Plan
 from hptresize.machine import Job, Machine, MachineConfig, ResizeResult

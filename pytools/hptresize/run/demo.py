@@ -77,7 +77,7 @@ class StepResult:
 
 
 @dataclasses.dataclass
-class Report:
+class DemoReport:
     """The demo's result."""
 
     qemu: str
@@ -153,7 +153,7 @@ def run(
     megabytes: int = 128,
     host_tells: bool = True,
     make: Callable[[MachineConfig], Machine] = Machine,
-) -> Report:
+) -> DemoReport:
     """Boot a guest, resize its table again and again with memory under check.
 
     :param orders: what to resize to, one after the other.
@@ -171,7 +171,7 @@ def run(
         booted = time.monotonic() - begin
         kernel = machine.run("uname", "-r").text.strip()
         version = machine.qmp("query-version")["qemu"]
-        report = Report(
+        report = DemoReport(
             qemu=".".join(str(version[part]) for part in ("major", "minor", "micro")),
             kernel=kernel, memory=config.memory, cpus=config.cpus, megabytes=megabytes,
             boot_seconds=booted, steps=[], host_tells=host_tells,
@@ -213,7 +213,7 @@ def _one(machine: Machine, load: MemoryLoad, order: int) -> StepResult:
     )  # fmt: skip
 
 
-def write(report: Report, directory: Path) -> None:
+def write(report: DemoReport, directory: Path) -> None:
     """Write the report as demo.json and demo.txt."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "demo.json").write_text(report.as_json())

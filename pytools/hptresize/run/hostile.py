@@ -19,18 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import click
-
-from hptresize.base.errors import MachineError, QmpError, UsageError
-from hptresize.build.builder import Builder
+from hptresize.base.errors import MachineError, QmpError
 from hptresize.build.image.bare_program import BARE_ADDRESS
-from hptresize.build.image.conformance_program import build_conformance
-from hptresize.cli.options import Settings
-from hptresize.conformance import takes_machine_option
 from hptresize.machine import MachineConfig
 from hptresize.machine.console import Console
 from hptresize.machine.process import Qemu
-from hptresize.machine.watch import Deadline, Watch, describe_exit
+from hptresize.machine.watch import Watch, describe_exit
+from hptresize.run.conformance import takes_machine_option
 
 Mode = Literal["mirror", "rehash"]
 
@@ -41,7 +36,7 @@ MAX_CPUS = 8  # of the payload
 ORDERS = range(18, 25)
 """Orders that a guest of 1 GB can have."""
 
-SUPPRESSIONS = Path(__file__).parent / "data" / "lsan.supp"
+SUPPRESSIONS = Path(__file__).parents[1] / "data" / "lsan.supp"
 SANITIZERS = (
     ("ASAN_OPTIONS", "detect_leaks=1:fast_unwind_on_malloc=0"),
     ("LSAN_OPTIONS", f"suppressions={SUPPRESSIONS}:print_suppressions=0"),
@@ -98,7 +93,7 @@ class Attempt:
 
 
 @dataclass
-class Report:
+class AttemptReport:
     """What an attempt came to.
 
     :param done: how often each action of :data:`ACTIONS` was done.
@@ -159,7 +154,7 @@ class _Place:
 class _Session:
     """An attempt under way."""
 
-    def __init__(self, config: MachineConfig, report: Report) -> None:
+    def __init__(self, config: MachineConfig, report: AttemptReport) -> None:
         self._config = config
         self._report = report
         self._random = random.Random(report.attempt.seed)
@@ -309,7 +304,7 @@ def _migrate(source: _Place, target: _Place, uri: str) -> bool:
     return False
 
 
-def run(attempt: Attempt, qemu: Path, *, payload: Path, logs: Path) -> Report:
+def run(attempt: Attempt, qemu: Path, *, payload: Path, logs: Path) -> AttemptReport:
     """Let the guest loose on a QEMU.
 
     :param payload: what :func:`build_conformance` made.
@@ -328,7 +323,7 @@ def run(attempt: Attempt, qemu: Path, *, payload: Path, logs: Path) -> Report:
         extra_args=("-action", "reboot=reset"), environment=SANITIZERS,
     )  # fmt: skip
     config.validate()
-    report = Report(attempt)
+    report = AttemptReport(attempt)
     session = _Session(config, report)
     begin = time.monotonic()
     try:
@@ -343,40 +338,3 @@ def run(attempt: Attempt, qemu: Path, *, payload: Path, logs: Path) -> Report:
         raise Found(text, hint=f"repeat it by `{attempt.command}`", log=log) from error
     report.seconds = time.monotonic() - begin
     return report
-
-
-# Command line
-
-
-@click.command("hostile")
-@click.option("--qemu", type=click.Path(path_type=Path, dir_okay=False), metavar="PROGRAM",
-              help="Instead of the project's own, built with sanitizers.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0, 1 << 48), metavar="N", help="The first one.")
-@click.option("--calls", type=click.IntRange(1), default=50_000, show_default=True,
-              help="Of each seed.")  # fmt: skip
-@click.option("--minutes", type=click.FloatRange(0, min_open=True),
-              help="Go on with further seeds for that long.")  # fmt: skip
-@click.option("--cpus", type=click.IntRange(1, MAX_CPUS), default=2, show_default=True,
-              help="Of the guest.")  # fmt: skip
-@click.option("--mode", type=click.Choice(("mirror", "rehash")), default="mirror",
-              show_default=True, help="Of the host.")  # fmt: skip
-@click.pass_obj
-def command(
-    settings: Settings, /, *, qemu: Path | None, seed: int | None, calls: int,
-    minutes: float | None, cpus: int, mode: Mode,
-) -> None:  # fmt: skip
-    """Call at random from inside, disturb from outside, and look for damage."""
-    if qemu is not None and not qemu.is_file():
-        raise UsageError(f"QEMU {qemu} is not there", hint="see --qemu")
-    cache = settings.cache
-    program = qemu or Builder(cache, jobs=settings.jobs).sanitized_qemu().binary
-    seed = random.SystemRandom().randrange(1 << 32) if seed is None else seed
-    deadline = Deadline(60 * (minutes or 0))
-    with tempfile.TemporaryDirectory(prefix="hptresize-") as scratch:
-        payload = build_conformance(Path(scratch) / "payload.elf")
-        while True:
-            attempt = Attempt(seed, calls, cpus, mode)
-            click.echo(run(attempt, program, payload=payload, logs=cache.logs).as_line())
-            if not deadline.left:
-                break
-            seed += 1

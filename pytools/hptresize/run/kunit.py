@@ -13,23 +13,14 @@ import re
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import click
-from rich import box
-from rich.console import Console as Terminal
-from rich.table import Table
-
 from hptresize.base import proc, progress
 from hptresize.base.errors import MachineError, UsageError
 from hptresize.build import toolchain
-from hptresize.build.builder import Builder
-from hptresize.build.flavours import KUNIT
-from hptresize.cli.options import Settings, kernel_source_option
 from hptresize.machine.outcome import Finding, find_bugs, tail
 from hptresize.machine.settings import TCG_CAPABILITIES
 
@@ -191,37 +182,3 @@ def _logs(said: str) -> Iterator[tuple[tuple[str, ...], str]]:
             log = []
         elif line.strip("="):
             log.append(line)
-
-
-# Command line
-
-
-def as_table(run_: Run) -> Table:
-    """The cases for a terminal."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("test", "", "of"):
-        table.add_column(title)
-    styles = {"pass": "[green]pass[/]", "fail": "[red]FAIL[/]", "skip": "[yellow]skip[/]"}
-    for name, case in run_.cases.items():
-        table.add_row(name, styles[case.status], str(len(case.parameters) or ""))
-    return table
-
-
-@click.command("kunit")
-@click.argument("glob", default="")
-@kernel_source_option
-@click.pass_obj
-def command(settings: Settings, glob: str, kernel_source: str | None) -> None:
-    """Run the KUnit tests of the guest series, all or those that GLOB names (suite.case)."""
-    begin = time.monotonic()
-    builder = Builder(settings.cache, kernel_source, jobs=settings.jobs)
-    kernel = builder.kernel("series", KUNIT).vmlinux
-    done = run(kernel, glob=glob)
-    terminal = Terminal()
-    terminal.print(as_table(done))
-    for name, case in done.cases.items():
-        if case.status == "fail":
-            terminal.print(f"{name}:\n{case.log}", markup=False, highlight=False)
-    terminal.print(f"{len(done.cases)} cases, {time.monotonic() - begin:.1f} s", highlight=False)
-    if done.problems:
-        raise MachineError("; ".join(done.problems), console=tail(done.console, 15))
