@@ -28,14 +28,14 @@ from hptresize.build import flavours, toolchain
 from hptresize.build import kernel as kbuild
 from hptresize.build.builder import Builder
 from hptresize.build.image import initramfs
+from hptresize.check import analyse, boot, question, texts
+from hptresize.check import compile as compile_
+from hptresize.check.all import checks_of
+from hptresize.check.ask import CheckReport, check_series
+from hptresize.check.boot import passed_by
+from hptresize.check.question import Check, Step, new_findings, said_by
+from hptresize.check.tables import as_lines
 from hptresize.pytest_plugin import built
-from hptresize.series.check import analyse, boot, model, texts
-from hptresize.series.check import compile as compile_
-from hptresize.series.check.all import checks_of
-from hptresize.series.check.boot import passed_by
-from hptresize.series.check.model import Check, Step, new_findings, said_by
-from hptresize.series.check.report import as_lines
-from hptresize.series.check.run import Report, check_series
 from hptresize.series.home import Home
 from hptresize.trees import origin
 from hptresize.trees.tree import Tree
@@ -92,11 +92,11 @@ def commit(home: Home, tree: Tree) -> Commit:
     return make
 
 
-def asked(home: Home, tree: Tree, *checks: Check) -> Report:
+def asked(home: Home, tree: Tree, *checks: Check) -> CheckReport:
     return check_series(home, tree.apart(), Builder(tree.cache), checks)
 
 
-def found(report: Report, check: str) -> list[str]:
+def found(report: CheckReport, check: str) -> list[str]:
     """What a check found of all patches, one string."""
     return [line for name, _, result in report.failed if name == check for line in result.findings]
 
@@ -558,16 +558,16 @@ def test_an_answer_depends_on_how_it_is_asked(
     (step,) = steps_of(home, tree)
     check = Check("any", "", lambda step: ())
     keys = {check.key(step)}
-    for number, one in enumerate(model.CODE):
+    for number, one in enumerate(question.CODE):
         changed = tmp_path / one.name
         changed.write_bytes(one.read_bytes() + b"\n")
         monkeypatch.setattr(
-            model, "CODE", (*model.CODE[:number], changed, *model.CODE[number + 1 :])
+            question, "CODE", (*question.CODE[:number], changed, *question.CODE[number + 1 :])
         )
         keys.add(check.key(step))
-    assert len(keys) == len(model.CODE) + 1
-    names = {one.name for one in model.CODE}
-    assert {"model.py", "together.py", "compile.py", "analyse.py", "kbuild.py"} <= names
+    assert len(keys) == len(question.CODE) + 1
+    names = {one.name for one in question.CODE}
+    assert {"question.py", "together.py", "compile.py", "flavours.py", "kernel.py"} <= names
 
 
 def test_a_test_that_is_not_there(home: Home, tree: Tree, project: Path) -> None:

@@ -12,12 +12,12 @@ from rich.console import Console
 from hptresize.base.errors import HptResizeError, UsageError
 from hptresize.base.kinds import Kind
 from hptresize.build.builder import Builder
+from hptresize.check import tables as reports
+from hptresize.check.all import checks_of
+from hptresize.check.ask import CheckReport, check_series
+from hptresize.check.export import Mails, export
+from hptresize.check.question import Check
 from hptresize.cli.options import F, Settings, source_options
-from hptresize.series.check import report as reports
-from hptresize.series.check.all import checks_of
-from hptresize.series.check.model import Check
-from hptresize.series.check.run import Report, check_series
-from hptresize.series.export import Mails, export
 from hptresize.series.home import Home, Variant
 from hptresize.trees.edit import WorkTree, committed, range_diff
 from hptresize.trees.origin import parse_origin
@@ -140,7 +140,7 @@ def check(
     quick: bool, trees: tuple[str, ...], write: Path | None,
 ) -> None:  # fmt: skip
     """Look at each patch: does it apply, build, boot, read as it should?"""
-    done: list[Report] = []
+    done: list[CheckReport] = []
     for home in _homes(kind, mainline):
         chosen = choose(checks_of(home.kind), only, quick=quick)
         for source in _sources(home, trees):
@@ -184,7 +184,7 @@ def export_command(
     click.echo("Nothing was sent. Read docs/sending.md, and every line, before you do.", err=True)
 
 
-def _show(report: Report) -> None:
+def _show(report: CheckReport) -> None:
     console = Console()
     # Rather lines that a narrow terminal wraps than cells with dots in them.
     console.width = max(console.width, 25 + 7 * len(report.patches))
@@ -194,7 +194,9 @@ def _show(report: Report) -> None:
     console.print(reports.summary(report), highlight=False, soft_wrap=True)
 
 
-def _check_one(settings: Settings, home: Home, source: str | None, chosen: list[Check]) -> Report:
+def _check_one(
+    settings: Settings, home: Home, source: str | None, chosen: list[Check]
+) -> CheckReport:
     kernel, qemu = (source, None) if home.kind == "kernel" else (None, source)
     builder = Builder(settings.cache, kernel, qemu, settings.jobs)
     return check_series(home, builder.tree(home.kind).apart(), builder, chosen)

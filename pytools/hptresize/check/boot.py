@@ -16,9 +16,9 @@ from hptresize.build import flavours
 from hptresize.build import kernel as kbuild
 from hptresize.build import qemu as qemubuild
 from hptresize.build.builder import Builder
+from hptresize.check.compile import kernel_tools, qemu_tools
+from hptresize.check.question import Check, Step, said_by
 from hptresize.machine.settings import SYSTEM_FIRMWARE
-from hptresize.series.check.compile import kernel_tools, qemu_tools
-from hptresize.series.check.model import Check, Step, said_by
 from hptresize.series.home import Home
 from hptresize.series.rules import RULES
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hptresize.base import proc
-from hptresize.series.check.model import FAILED, Check, Result, Step, new_findings
+from hptresize.check.question import FAILED, Check, CheckResult, Step, new_findings
 
 Done = Callable[[Check], None]
 
 
-def ask_together(checks: Sequence[Check], step: Step, done: Done) -> dict[str, Result]:
+def ask_together(checks: Sequence[Check], step: Step, done: Done) -> dict[str, CheckResult]:
     """Ask checks that have a place, with the patch and where that is needed without it.
 
     :param done: told of each check that has seen the tree, from threads.
@@ -31,7 +31,7 @@ def ask_together(checks: Sequence[Check], step: Step, done: Done) -> dict[str, R
     return found
 
 
-def _compared(before: Result, after: Result) -> Result:
+def _compared(before: CheckResult, after: CheckResult) -> CheckResult:
     """Return what of a check's findings the patch has brought.
 
     That nothing could be compiled is no better where the patch before is to blame.
@@ -41,15 +41,15 @@ def _compared(before: Result, after: Result) -> Result:
     failed = [line for line in after.findings if line.startswith(FAILED)]
     fresh = new_findings(before.findings, after.findings)
     new = tuple(dict.fromkeys((*failed, *fresh)))
-    return Result("FAIL" if new else "ok", new, before.seconds + after.seconds)
+    return CheckResult("FAIL" if new else "ok", new, before.seconds + after.seconds)
 
 
-def _in_threads(checks: Sequence[Check], step: Step, done: Done) -> dict[str, Result]:
+def _in_threads(checks: Sequence[Check], step: Step, done: Done) -> dict[str, CheckResult]:
     """Ask about the tree as it is checked out; in one place one check after the other."""
     places: dict[str, list[Check]] = {}
     for check in checks:
         places.setdefault(check.place, []).append(check)
-    found: dict[str, Result] = {}
+    found: dict[str, CheckResult] = {}
 
     def work(these: Sequence[Check]) -> None:
         for check in these:

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from hptresize.base.kinds import Kind
-from hptresize.series.check import analyse, texts
-from hptresize.series.check.boot import BOOT
-from hptresize.series.check.compile import KERNEL_BUILDS, QEMU_BUILDS
-from hptresize.series.check.model import Check
+from hptresize.check import analyse, texts
+from hptresize.check.boot import BOOT
+from hptresize.check.compile import KERNEL_BUILDS, QEMU_BUILDS
+from hptresize.check.question import Check
 
 
 def checks_of(kind: Kind) -> list[Check]:

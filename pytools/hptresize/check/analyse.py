@@ -15,7 +15,7 @@ from hptresize.base.cache import digest
 from hptresize.base.errors import HptResizeError
 from hptresize.build import toolchain
 from hptresize.build.flavours import PLAIN
-from hptresize.series.check.compile import (
+from hptresize.check.compile import (
     complaints,
     kernel_objects,
     kernel_tools,
@@ -24,7 +24,7 @@ from hptresize.series.check.compile import (
     qemu_tools,
     qemu_work,
 )
-from hptresize.series.check.model import Check, Step, said_by, told_by
+from hptresize.check.question import Check, Step, said_by, told_by
 
 
 def sparse_kernel(step: Step) -> Sequence[str] | None:

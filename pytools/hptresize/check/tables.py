@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
-from hptresize.series.check.run import Report
+from hptresize.check.ask import CheckReport
 
 _COLOURS = {"ok": "green", "FAIL": "bold red", "?": "bold yellow", "-": "dim"}
 SHOWN = 12  # lines of what one check found of one patch
 
 
-def as_table(report: Report) -> Table:
+def as_table(report: CheckReport) -> Table:
     """Return the table for a terminal: a line for each check, a column for each patch."""
     table = Table(title=f"{report.home.words} on {report.title}")
     table.add_column("check", no_wrap=True)
@@ -25,12 +25,12 @@ def as_table(report: Report) -> Table:
     return table
 
 
-def _state(report: Report, check: str, place: int) -> str:
+def _state(report: CheckReport, check: str, place: int) -> str:
     result = report.results.get((check, place))
     return result.state if result else ""
 
 
-def as_lines(report: Report) -> list[str]:
+def as_lines(report: CheckReport) -> list[str]:
     """Return everything that is not as it should be, a line each."""
     lines: list[str] = []
     for check, patch, result in report.failed:
@@ -41,7 +41,7 @@ def as_lines(report: Report) -> list[str]:
     return lines
 
 
-def summary(report: Report) -> str:
+def summary(report: CheckReport) -> str:
     """Return one line: how many answers, how many of them bad, how many from the cache."""
     results = report.results.values()
     seconds = sum(one.seconds for one in results)
@@ -52,7 +52,7 @@ def summary(report: Report) -> str:
     )
 
 
-def as_markdown(reports: Sequence[Report]) -> str:
+def as_markdown(reports: Sequence[CheckReport]) -> str:
     """Return all of it as a page for docs/."""
     parts = [_HEAD, *_legend(reports)]
     for report in reports:
@@ -78,14 +78,14 @@ reason.
 """
 
 
-def _legend(reports: Sequence[Report]) -> list[str]:
+def _legend(reports: Sequence[CheckReport]) -> list[str]:
     titles = {check.name: check.title for report in reports for check in report.checks}
     return ["| check | what it looks at |", "|---|---|"] + [
         f"| {name} | {title} |" for name, title in titles.items()
     ]
 
 
-def _markdown_table(report: Report) -> list[str]:
+def _markdown_table(report: CheckReport) -> list[str]:
     names = [check.name for check in report.checks]
     lines = [f"| patch | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for place, patch in enumerate(report.patches):

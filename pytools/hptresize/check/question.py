@@ -29,7 +29,7 @@ State = Literal["ok", "FAIL", "-", "?"]
 
 # How it is asked is part of each answer's key.
 CODE = (
-    *sorted(Path(__file__).parent.glob("*.py")),
+    *sorted(one for one in Path(__file__).parent.glob("*.py") if one.stem != "export"),
     *(Path(str(one.__file__)) for one in (kbuild, flavours, qemubuild, toolchain)),
 )
 
@@ -38,7 +38,7 @@ FAILED = "error: "
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class CheckResult:
     """What a check found of a patch.
 
     :ivar state: "ok"; "FAIL"; "-" where there is nothing to look at; "?" where it could
@@ -175,15 +175,15 @@ class Check:
         """The group, which is the name where it stands alone."""
         return self.group or self.name
 
-    def answer(self, step: Step) -> Result:
+    def answer(self, step: Step) -> CheckResult:
         """Ask now; that it cannot be asked is an answer as well."""
         begin = time.monotonic()
         try:
             said = self.asks(step)
         except HptResizeError as err:
-            return Result("?", (str(err),))
+            return CheckResult("?", (str(err),))
         state: State = "-" if said is None else "FAIL" if said else "ok"
-        return Result(state, tuple(said or ()), time.monotonic() - begin)
+        return CheckResult(state, tuple(said or ()), time.monotonic() - begin)
 
     def key(self, step: Step) -> str:
         """Name the result by all that it depends on."""

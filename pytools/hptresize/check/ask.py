@@ -11,8 +11,8 @@ from hptresize.base import progress
 from hptresize.base.cache import Cache
 from hptresize.base.errors import HptResizeError, PatchError
 from hptresize.build.builder import Builder
-from hptresize.series.check.model import Check, Result, Step
-from hptresize.series.check.together import ask_together
+from hptresize.check.question import Check, CheckResult, Step
+from hptresize.check.together import ask_together
 from hptresize.series.files import Patch, Series
 from hptresize.series.home import BASE, Home
 from hptresize.trees.tree import Tree
@@ -21,7 +21,7 @@ APPLIES = Check("applies", "git am, on the patches before it", lambda step: ())
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What the checks found of a series in one tree.
 
     :ivar patches: subjects, in order.
@@ -32,10 +32,10 @@ class Report:
     title: str
     patches: tuple[Patch, ...]
     checks: tuple[Check, ...]
-    results: dict[tuple[str, int], Result]
+    results: dict[tuple[str, int], CheckResult]
 
     @property
-    def failed(self) -> list[tuple[str, Patch, Result]]:
+    def failed(self) -> list[tuple[str, Patch, CheckResult]]:
         """Everything that is not as it should be: check, patch, result."""
         return [
             (check, self.patches[place], result)
@@ -46,16 +46,16 @@ class Report:
 
 def check_series(
     home: Home, tree: Tree, builder: Builder, checks: Sequence[Check], series: Series | None = None
-) -> Report:
+) -> CheckReport:
     """Ask all checks about all patches of a series in a tree.
 
     :param series: instead of the one in home's directory.
     :raises BaselineError, UsageError: there is nothing to apply the series to.
     """
     series = series or home.load()
-    results: dict[tuple[str, int], Result] = {}
+    results: dict[tuple[str, int], CheckResult] = {}
     steps = _steps(home, tree, builder, series, results)
-    report = Report(
+    report = CheckReport(
         home, tree.title, series.patches, (APPLIES, *checks), results
     )
     alone = [check for check in checks if not check.quick and not check.place]
@@ -82,7 +82,7 @@ def check_series(
 
 def _steps(
     home: Home, tree: Tree, builder: Builder, series: Series,
-    results: dict[tuple[str, int], Result],
+    results: dict[tuple[str, int], CheckResult],
 ) -> list[Step]:  # fmt: skip
     """Apply the patches one after the other as far as it goes; note what applied."""
     steps: list[Step] = []
@@ -96,10 +96,10 @@ def _steps(
             key = APPLIES.name, place
             reason = series.rules.reason_without(patch.subject, tree.version)
             if reason is not None:
-                results[key] = Result("-", (f"not for this tree: {reason}",))
+                results[key] = CheckResult("-", (f"not for this tree: {reason}",))
                 continue
             if stopped:
-                results[key] = Result("?", (f"comes after {stopped}",))
+                results[key] = CheckResult("?", (f"comes after {stopped}",))
                 continue
             try:
                 upto = wanted.first(wanted.patches.index(patch) + 1)
@@ -107,24 +107,24 @@ def _steps(
             except PatchError as err:
                 stopped = f"{patch.path.name}, which does not apply"
                 said = str(err).replace(f"{patch.path.parent}/", "")  # it goes to a page
-                results[key] = Result("FAIL", (said,))
+                results[key] = CheckResult("FAIL", (said,))
                 continue
             steps.append(
                 Step(home, tree, wanted, place + 1, patch, commit, parent, base, builder)
             )
-            results[key] = Result("ok")
+            results[key] = CheckResult("ok")
             parent = commit
     return steps
 
 
-def ask(check: Check, step: Step) -> Result:
+def ask(check: Check, step: Step) -> CheckResult:
     """Ask a check about a patch, or take its earlier answer from the cache."""
     return _answers([check], step, lambda left: {check.name: check.answer(step)})[check.name]
 
 
 def ask_all(
     checks: Sequence[Check], step: Step, shown: progress.RunningStep, how_far: tuple[int, int]
-) -> dict[str, Result]:
+) -> dict[str, CheckResult]:
     """Ask checks that share the tree about a patch, or take their earlier answers.
 
     :param how_far: this patch, of so many, for the step that is shown.
@@ -138,20 +138,20 @@ def ask_all(
 
 
 def _answers(
-    checks: Sequence[Check], step: Step, really: Callable[[list[Check]], dict[str, Result]]
-) -> dict[str, Result]:
+    checks: Sequence[Check], step: Step, really: Callable[[list[Check]], dict[str, CheckResult]]
+) -> dict[str, CheckResult]:
     """Return what checks found of a patch, by their names.
 
     :param really: asks those whose answers are not in the cache; they are kept there.
     """
     cache = step.tree.cache
-    found: dict[str, Result] = {}
+    found: dict[str, CheckResult] = {}
     left: dict[str, Check] = {}  # by the key of the answer
     for check in checks:
         try:
             key = check.key(step)
         except HptResizeError as err:
-            found[check.name] = Result("?", (str(err),))
+            found[check.name] = CheckResult("?", (str(err),))
             continue
         known = _recall(cache, key)
         if known is None:
@@ -165,7 +165,7 @@ def _answers(
     return {check.name: _accept(check, step, found[check.name]) for check in checks}
 
 
-def _accept(check: Check, step: Step, found: Result) -> Result:
+def _accept(check: Check, step: Step, found: CheckResult) -> CheckResult:
     """Leave out what series.toml accepts; the cache keeps all."""
     left = tuple(
         line
@@ -180,15 +180,15 @@ def _accept(check: Check, step: Step, found: Result) -> Result:
     return dataclasses.replace(found, findings=left)
 
 
-def _recall(cache: Cache, key: str) -> Result | None:
+def _recall(cache: Cache, key: str) -> CheckResult | None:
     kept = cache.note(key, "checks")
     state, findings = kept.get("state"), kept.get("findings")
     if state not in ("ok", "FAIL", "-") or not isinstance(findings, list):
         return None
-    return Result(state, tuple(str(one) for one in findings), cached=True)
+    return CheckResult(state, tuple(str(one) for one in findings), cached=True)
 
 
-def _remember(cache: Cache, key: str, check: Check, step: Step, result: Result) -> None:
+def _remember(cache: Cache, key: str, check: Check, step: Step, result: CheckResult) -> None:
     """Keep an answer; not one that is to be mended, perhaps outside of what the key names."""
     if _accept(check, step, result).state in ("ok", "-"):
         cache.set_note(

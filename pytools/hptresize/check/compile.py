@@ -21,7 +21,7 @@ from hptresize.build import qemu as qemubuild
 from hptresize.build import toolchain
 from hptresize.build.flavours import FLAVOURS, PLAIN
 from hptresize.build.kernel import Work, settings
-from hptresize.series.check.model import FAILED, Check, Step, said_by
+from hptresize.check.question import FAILED, Check, Step, said_by
 from hptresize.trees.tree import Tree
 
 # Together: both byte orders, both page sizes, with radix and without, with memory

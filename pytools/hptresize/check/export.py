@@ -19,9 +19,9 @@ from hptresize.base import git as gitcmd
 from hptresize.base.errors import HptResizeError, UsageError
 from hptresize.base.git import git
 from hptresize.build.builder import Builder
-from hptresize.series.check.model import Check
-from hptresize.series.check.run import Report, check_series
-from hptresize.series.check.texts import recipients_of
+from hptresize.check.ask import CheckReport, check_series
+from hptresize.check.question import Check
+from hptresize.check.texts import recipients_of
 from hptresize.series.files import COVER_TEXT, Series, format_patches, load, prefix_of
 from hptresize.series.home import BASE, Home
 from hptresize.series.rules import RULES
@@ -51,7 +51,7 @@ class Mails:
 
 def export(
     home: Home, tree: Tree, builder: Builder, checks: Sequence[Check], mails: Mails,
-    *, show: Callable[[Report], None],
+    *, show: Callable[[CheckReport], None],
 ) -> list[Path]:  # fmt: skip
     """Write the mails of a series; return them, the cover letter first.
 

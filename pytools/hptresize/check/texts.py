@@ -12,7 +12,7 @@ from hptresize.base import git as gitcmd
 from hptresize.base.errors import HptResizeError
 from hptresize.base.git import git
 from hptresize.build import toolchain
-from hptresize.series.check.model import Check, Step, in_tree, new_findings, said_by
+from hptresize.check.question import Check, Step, in_tree, new_findings, said_by
 from hptresize.trees.tree import Tree
 
 WIDTH = 75
