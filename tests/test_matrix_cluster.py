@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hptresize.machine import MachineConfig
-from hptresize.matrix import hub, outcome, spec
-from hptresize.matrix.plan import Limits, Task
+from hptresize.matrix import declaration, hub, verdict
+from hptresize.matrix.tasks import Limits, Task
 
 pytestmark = pytest.mark.boot
 
@@ -30,7 +30,7 @@ exec {qemu} "$@"
 
 
 def tasks_of(config: MachineConfig, qemu: Path) -> list[Task]:
-    made = spec.load()
+    made = declaration.load()
     return [
         Task(cell, qemu, config.kernel, config.initrd or Path(), None, memory_mb=500)
         for cell in made.select(None, CHOICE)
@@ -58,7 +58,7 @@ def test_a_lost_worker(hpt_config: MachineConfig, tmp_path: Path) -> None:
             done = cluster.fetch(task.id, tmp_path / "cells")
             assert done.status == "pass", done
             where = tmp_path / "cells" / task.id
-            assert outcome.read(where) == done
+            assert verdict.read(where) == done
             assert "Linux version" in (where / "console.log").read_text()
     assert mark.is_dir()
     for task in tasks:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hptresize.matrix import hub, outcome, report, session
-from hptresize.matrix.plan import Limits
+from hptresize.matrix import gather, hub, report, verdict
+from hptresize.matrix.tasks import Limits
 
 EVIL = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>\nnot ok & \"'\x1b[31m\0"
 
@@ -35,14 +35,14 @@ class Tags(HTMLParser):
         self.said += data
 
 
-def made(where: Path) -> session.MatrixResult:
+def made(where: Path) -> gather.MatrixResult:
     """A run with an outcome of each kind; what guests and users say is nasty."""
     values = {"scenario": "updown", "kernel": "series", "endian": "le", "pages": "64k",
               "config": "plain", "host": "mirror", "qemu": "built"}  # fmt: skip
     cells = []
-    for number, status in enumerate(outcome.STATUSES):
+    for number, status in enumerate(verdict.STATUSES):
         name = f"cell{number}"
-        one = outcome.CellOutcome(
+        one = verdict.CellOutcome(
             name, values | {"memory": f"{number + 1}G"}, status, how="guest hung", what=EVIL,
             notes=[EVIL], directory=f"cells/{name}", steps=[{"to": EVIL, "result": EVIL}],
             kernel=EVIL, qemu=EVIL,
@@ -52,7 +52,7 @@ def made(where: Path) -> session.MatrixResult:
         one.write(where / one.directory)
         cells.append(one)
     host = {"processor": EVIL, "processors": 2, "load_at_start": 0.5}
-    return session.MatrixResult(
+    return gather.MatrixResult(
         EVIL, "2026-01-02T03:04:05+0000", host, Limits(2, 100), cells, 1.0, 2, [EVIL]
     )
 

@@ -19,12 +19,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hptresize.matrix import outcome, session, spec
+from hptresize.matrix import declaration, gather, verdict
 from hptresize.pytest_plugin import built, missing
 
 pytestmark = pytest.mark.boot
 
-PACKAGES = Path(spec.__file__).parents[2]
+PACKAGES = Path(declaration.__file__).parents[2]
 LONG = bool(os.environ.get("HPTRESIZE_LONG"))
 
 
@@ -38,8 +38,8 @@ class Done:
     stderr: str
 
     @property
-    def cells(self) -> dict[str, outcome.CellOutcome]:
-        return {one.id: one for one in session.load(self.out).cells}
+    def cells(self) -> dict[str, verdict.CellOutcome]:
+        return {one.id: one for one in gather.load(self.out).cells}
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +76,7 @@ def smoke(parts: list[str], tmp_path_factory: pytest.TempPathFactory) -> Done:
 def test_all_do_what_is_expected(smoke: Done) -> None:
     assert smoke.status == 0, smoke.stdout + smoke.stderr
     cells = smoke.cells
-    assert len(cells) == len(spec.load().cells("smoke"))
+    assert len(cells) == len(declaration.load().cells("smoke"))
     assert {one.status for one in cells.values()} == {"pass", "skip"}
     hosts = {one.values["host"]: one for one in cells.values() if one.values["qemu"] == "built"}
     assert set(hosts) == {"mirror", "rehash", "mainline"}
@@ -94,7 +94,7 @@ def test_the_directory_of_a_cell(smoke: Done) -> None:
         if one.status == "skip":
             continue
         where = smoke.out / one.directory
-        assert outcome.read(where) == one
+        assert verdict.read(where) == one
         assert "qemu-system-ppc64" in (where / "command.txt").read_text()
         assert "CONFIG_PPC_PSERIES=y" in (where / "kernel.config").read_text()
         assert (where / "guest.dtb").read_bytes()[:4] == b"\xd0\x0d\xfe\xed"
@@ -198,7 +198,7 @@ def died(parts: list[str], dying: str, tmp_path_factory: pytest.TempPathFactory)
     return run(tmp_path_factory.mktemp("dying") / "out", *ONE, CPUS, *parts, "--qemu", dying)
 
 
-def by_cpu(done: Done) -> dict[str, outcome.CellOutcome]:
+def by_cpu(done: Done) -> dict[str, verdict.CellOutcome]:
     return {one.values["cpu"]: one for one in done.cells.values()}
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from hptresize.matrix import bisect, outcome, spec
+from hptresize.matrix import bisect, declaration, verdict
 from hptresize.pytest_plugin import missing
 
-PACKAGES = Path(spec.__file__).parents[2]
+PACKAGES = Path(declaration.__file__).parents[2]
 COMMAND = [sys.executable, "-m", "hptresize"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PACKAGES), "COLUMNS": "200"}
 
@@ -113,8 +113,8 @@ def test_a_shell_and_gdb_in_a_cell(ran: Path) -> None:
     assert (child.returncode, stderr.count("\n")) == (2, 1)
 
 
-def of(*statuses: outcome.Status) -> list[outcome.CellOutcome]:
-    return [outcome.CellOutcome(str(n), {}, status) for n, status in enumerate(statuses)]
+def of(*statuses: verdict.Status) -> list[verdict.CellOutcome]:
+    return [verdict.CellOutcome(str(n), {}, status) for n, status in enumerate(statuses)]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def of(*statuses: outcome.Status) -> list[outcome.CellOutcome]:
         (of(), 125),
     ],
 )
-def test_what_git_bisect_is_told(cells: list[outcome.CellOutcome], wanted: int) -> None:
+def test_what_git_bisect_is_told(cells: list[verdict.CellOutcome], wanted: int) -> None:
     assert bisect.status(cells, None) == wanted
     assert bisect.status(cells, signal.SIGINT) >= 128
 

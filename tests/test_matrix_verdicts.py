@@ -12,15 +12,15 @@ import pytest
 from rich.console import Console
 
 from hptresize.base.errors import ConsoleBug, GuestPanicked
-from hptresize.matrix import outcome, runner, scenarios, session, soak, spec
+from hptresize.matrix import declaration, gather, runner, scenarios, soak, verdict
+from hptresize.matrix.declaration import Cell
 from hptresize.matrix.live import Board
-from hptresize.matrix.plan import Limits, Task
-from hptresize.matrix.spec import Cell
+from hptresize.matrix.tasks import Limits, Task
 
 
 @pytest.fixture
 def cell() -> Cell:
-    return spec.load().cells("smoke")[0]
+    return declaration.load().cells("smoke")[0]
 
 
 def report(name: str, when: str, status: str) -> pytest.TestReport:
@@ -58,31 +58,31 @@ def test_the_source_of_a_migration_is_looked_at(
 
 
 @pytest.fixture
-def gatherer(cell: Cell, tmp_path: Path) -> session._Gatherer:
-    job = session.Job(tmp_path, [cell], [], Limits(1, 100))
+def gatherer(cell: Cell, tmp_path: Path) -> gather._Gatherer:
+    job = gather.RunRequest(tmp_path, [cell], [], Limits(1, 100))
     nobody: Any = None
-    return session._Gatherer(job, Board(Console(quiet=True), 1), nobody)
+    return gather._Gatherer(job, Board(Console(quiet=True), 1), nobody)
 
 
 @pytest.mark.parametrize(
     ("kept", "status"), [("pass", "fail"), ("xfail", "fail"), ("xpass", "xpass"), (None, "fail")]
 )
 def test_a_failure_after_the_cell_counts(
-    gatherer: session._Gatherer, cell: Cell, tmp_path: Path, kept: outcome.Status | None,
+    gatherer: gather._Gatherer, cell: Cell, tmp_path: Path, kept: verdict.Status | None,
     status: str,
 ) -> None:  # fmt: skip
     where = tmp_path / runner.CELLS / cell.id
     if kept is not None:
         where.mkdir(parents=True)
-        outcome.CellOutcome(cell.id, dict(cell.values), kept).write(where)
+        verdict.CellOutcome(cell.id, dict(cell.values), kept).write(where)
     gatherer.pytest_runtest_logreport(report(cell.id, "call", "failed"))
     assert gatherer.done[cell.id].status == status
-    found = outcome.read(where)
+    found = verdict.read(where)
     assert found is not None
     assert found.status == status
 
 
-def test_a_failure_on_the_way_out_counts(gatherer: session._Gatherer, cell: Cell) -> None:
+def test_a_failure_on_the_way_out_counts(gatherer: gather._Gatherer, cell: Cell) -> None:
     gatherer.pytest_runtest_logreport(report(cell.id, "call", "passed"))
     gatherer.pytest_runtest_logreport(report(cell.id, "teardown", "failed"))
     assert gatherer.problems == [f"{cell.id}, teardown: it broke"]

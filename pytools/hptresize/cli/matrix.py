@@ -19,14 +19,14 @@ from hptresize.base.errors import MachineError, ToolMissing, UsageError
 from hptresize.bench.plan import FULL_ORDER
 from hptresize.build.builder import Builder
 from hptresize.cli.options import F, Settings, source_options
-from hptresize.matrix import bisect, debug, outcome, soak, spec
-from hptresize.matrix.plan import PLAN, Limits, Parts, Task, check_fit
+from hptresize.matrix import bisect, debug, soak, verdict
+from hptresize.matrix.declaration import DECLARATION, Cell, Matrix, load
 from hptresize.matrix.runner import CELLS, command_line
 from hptresize.matrix.side_by_side import LOW, TOP, Wanted
-from hptresize.matrix.spec import Cell
+from hptresize.matrix.tasks import PLAN, CellParts, Limits, Task, check_fit
 
 if TYPE_CHECKING:
-    from hptresize.matrix.session import MatrixResult
+    from hptresize.matrix.gather import MatrixResult
 
 
 @click.group("matrix")
@@ -45,7 +45,7 @@ def _selecting(command: F) -> F:
         click.option("--all", "everything", is_flag=True,
                      help="Every combination of all values instead of a set."),
         click.option("--declaration", type=click.Path(path_type=Path, dir_okay=False),
-                     default=spec.DECLARATION, metavar="FILE", show_default="the package's own",
+                     default=DECLARATION, metavar="FILE", show_default="the package's own",
                      help="Where axes and cells are declared."),
     ):  # fmt: skip
         command = decorate(command)
@@ -85,8 +85,8 @@ _out = click.option(
 
 def _select(
     filters: Sequence[str], name: str, everything: bool, declaration: Path
-) -> tuple[spec.Matrix, list[Cell]]:
-    made = spec.load(declaration)
+) -> tuple[Matrix, list[Cell]]:
+    made = load(declaration)
     return made, made.select(None if everything else name, filters)
 
 
@@ -164,7 +164,7 @@ def run_command(
 ) -> None:
     """Run the cells, as many at once as there is room for."""
     _check_packages(*(["distributed"] if cluster else []))
-    from hptresize.matrix import session  # noqa: PLC0415 (packages that may not be there, and are slow to load)
+    from hptresize.matrix import gather  # noqa: PLC0415 (packages that may not be there, and are slow to load)
 
     out = out.absolute()
     made, cells = _select(filters, name, everything, declaration)
@@ -172,7 +172,7 @@ def run_command(
         from hptresize.matrix import cluster as engine  # noqa: PLC0415
 
         engine.check(cluster)
-    before = session.load(out) if failed else None
+    before = gather.load(out) if failed else None
     if before is not None:
         bad = {one.id for one in before.bad}
         cells = [cell for cell in cells if cell.id in bad]
@@ -180,23 +180,24 @@ def run_command(
             raise UsageError(f"nothing failed in {out} that is chosen here")
     limits = Limits.of_this_machine(cpus, memory_limit)
     check_fit(made, cells, limits)
-    parts = Parts(made, Builder(settings.cache, kernel_source, qemu_source, settings.jobs), given)
+    builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
+    parts = CellParts(made, builder, given)
     tasks = parts.tasks(cells, limits)
     if dry_run:
         for task in tasks:
             click.echo(f"# {task.id}\n{command_line(task)}")
         return
     measure = measure and before is None and cluster is None
-    job = session.Job(
+    job = gather.RunRequest(
         out, cells, tasks, limits, _wanted(parts, max_order) if measure else None, first_failure,
         " ".join(filters) or ("all cells" if everything else f"the {name} set"), cluster,
     )  # fmt: skip
     # pytest's own words go elsewhere meanwhile.
-    result = session.run(job, Console(file=sys.stdout), before)
+    result = gather.run(job, Console(file=sys.stdout), before)
     finish(result, out)
 
 
-def _wanted(parts: Parts, top: int) -> Wanted:
+def _wanted(parts: CellParts, top: int) -> Wanted:
     """What is measured side by side: the default cell's kernel on both QEMUs."""
     first = {axis: next(iter(values)) for axis, values in parts.matrix.axes.items()}
     limits = Limits.of_this_machine()
@@ -213,7 +214,7 @@ def report_of(result: MatrixResult, out: Path) -> None:
     from hptresize.matrix import report  # noqa: PLC0415
 
     report.write(result, out)
-    counts = ", ".join(f"{n} {status}" for status, n in outcome.count(result.cells).items())
+    counts = ", ".join(f"{n} {status}" for status, n in verdict.count(result.cells).items())
     Console().print(
         f"{result.title}: {counts} in {result.seconds:.0f} s. Report: {out / 'report.html'}",
         highlight=False, soft_wrap=True, markup=False,
@@ -242,9 +243,9 @@ def finish(result: MatrixResult, out: Path) -> None:
 def report_command(out: Path) -> None:
     """Write the reports of the last run in DIR anew."""
     _check_packages()
-    from hptresize.matrix import report, session  # noqa: PLC0415
+    from hptresize.matrix import gather, report  # noqa: PLC0415
 
-    for path in report.write(session.load(out), out):
+    for path in report.write(gather.load(out), out):
         click.echo(path)
 
 
@@ -308,7 +309,7 @@ def bisect_command(
     the commit as it is, kernel=series those with the guest series on its baseline.
     """
     _check_packages()
-    from hptresize.matrix import session  # noqa: PLC0415
+    from hptresize.matrix import gather  # noqa: PLC0415
 
     try:
         made, cells = _select(filters, name, everything, declaration)
@@ -317,13 +318,13 @@ def bisect_command(
         kernel, qemu = (one and bisect.at_head(one) for one in (kernel_source, qemu_source))
         builder = Builder(settings.cache, kernel, qemu, settings.jobs)
         with bisect.untestable():
-            tasks = Parts(made, builder, given).tasks(cells, limits)
+            tasks = CellParts(made, builder, given).tasks(cells, limits)
     except UsageError as err:
         raise bisect.Abort(err) from err
-    job = session.Job(
+    job = gather.RunRequest(
         out.absolute(), cells, tasks, limits, title=" ".join(filters), first_failure=True
     )
-    result = session.run(job, Console(file=sys.stdout))
+    result = gather.run(job, Console(file=sys.stdout))
     report_of(result, out.absolute())
     raise click.exceptions.Exit(bisect.status(result.cells, result.ended_by))
 
@@ -359,12 +360,12 @@ def soak_command(
     """
     if mainline is not None:
         raise UsageError("--mainline: what runs for long is our QEMU", hint="see --qemu")
-    made = spec.load()
+    made = load()
     first = {axis: next(iter(values)) for axis, values in made.axes.items()}
     cell = Cell({**first, "host": mode, "cpus": "1"})
     builder = Builder(settings.cache, kernel_source, qemu_source, settings.jobs)
     limits = Limits.of_this_machine()
-    task = Parts(made, builder, {**given, "mainline": None}).tasks([cell], limits)[0]
+    task = CellParts(made, builder, {**given, "mainline": None}).tasks([cell], limits)[0]
     seed = random.randrange(1 << 32) if seed is None else seed
     result = soak.run(
         task.machine.but(memory=memory, maxmem="64G"), minutes=minutes, seed=seed, mode=mode,

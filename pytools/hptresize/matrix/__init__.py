@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The boot-and-resize matrix.
 
-``spec`` reads what is declared in data/matrix.toml, ``plan`` makes tasks of cells and
-says what they need, ``runner`` runs one with its ``scenarios``, ``session`` runs all
-through pytest (``cells``, ``plugin``), ``report`` writes what came of it.
+``declaration`` reads data/matrix.toml, ``tasks`` makes tasks of cells and says what
+they need, ``runner`` runs one with its ``scenarios``, ``gather`` runs all through pytest
+(``cells``, ``plugin``), ``report`` writes what came of it.
 docs/matrix.md has how to use it.
 """
 
-from hptresize.matrix.spec import Cell, Matrix, load
+from hptresize.matrix.declaration import Cell, Matrix, load
 
 __all__ = ["Cell", "Matrix", "load"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from hptresize.base.errors import BuildError, HptResizeError, PatchError, TreeError
-from hptresize.matrix import outcome
-from hptresize.matrix.outcome import CellOutcome
+from hptresize.matrix import verdict
+from hptresize.matrix.verdict import CellOutcome
 
 GOOD, BAD, SKIP, ABORT = 0, 1, 125, 128
 """Statuses as git-bisect(1) has them; from 128 on it gives up."""
@@ -53,9 +53,9 @@ def status(cells: Sequence[CellOutcome], ended_by: int | None) -> int:
     A cell that failed makes a commit bad; that one was not run, or all were skipped,
     tells nothing of it.
     """
-    counts = outcome.count(cells)
+    counts = verdict.count(cells)
     if ended_by is not None:
         return ABORT + ended_by
-    if any(counts.get(one) for one in outcome.BAD):
+    if any(counts.get(one) for one in verdict.BAD):
         return BAD
     return SKIP if counts.get("unrun") or not counts.get("pass") else GOOD

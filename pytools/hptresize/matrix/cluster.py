@@ -24,9 +24,9 @@ from distributed import KilledWorker, get_worker
 
 from hptresize.base.errors import MachineError, UsageError
 from hptresize.matrix.hub import ENDED, WAITING, Event
-from hptresize.matrix.outcome import CellOutcome, read
-from hptresize.matrix.plan import PATHS, Limits, Task
 from hptresize.matrix.runner import run_cell
+from hptresize.matrix.tasks import PATHS, Limits, Task
+from hptresize.matrix.verdict import CellOutcome, read
 
 TOPIC = "hptresize"
 LOCAL = "local"

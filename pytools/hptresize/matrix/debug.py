@@ -12,7 +12,7 @@ from pathlib import Path
 from hptresize.base.errors import MachineError, ToolMissing, UsageError
 from hptresize.machine import MachineConfig, interactive
 from hptresize.machine.process import kill_with_parent
-from hptresize.matrix.plan import Task
+from hptresize.matrix.tasks import Task
 
 GDB = "gdb-multiarch"
 CONSOLE = "gdb-console.log"

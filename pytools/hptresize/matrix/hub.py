@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from hptresize.matrix.plan import Limits
+from hptresize.matrix.tasks import Limits
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from hptresize.matrix import hub
-from hptresize.matrix.outcome import CellOutcome
+from hptresize.matrix.verdict import CellOutcome
 
 COLOURS = {
     "pass": "green", "fail": "red", "xpass": "red", "xfail": "yellow", "skip": "dim", "unrun": "dim"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hptresize.matrix import hub, outcome, side_by_side
-from hptresize.matrix.plan import PLAN, Limits, Task
+from hptresize.matrix import hub, side_by_side, verdict
 from hptresize.matrix.runner import CELLS, run_cell
+from hptresize.matrix.tasks import PLAN, Limits, Task
 
 if TYPE_CHECKING:
     from hptresize.matrix.cluster import Cluster
@@ -69,11 +69,11 @@ class ClusterRunner:
         judge(self.cluster.fetch(name, self.where / CELLS))
 
 
-def judge(done: outcome.CellOutcome) -> None:
+def judge(done: verdict.CellOutcome) -> None:
     """Turn the outcome of a cell into that of a test."""
     if done.status == "xfail":
         pytest.xfail(done.what)
-    if done.status in outcome.BAD:
+    if done.status in verdict.BAD:
         pytest.fail(f"{done.how}: {done.what}" if done.how else done.what, pytrace=False)
 
 

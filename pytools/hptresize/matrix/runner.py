@@ -19,9 +19,9 @@ from hptresize.base.errors import (
     QemuDied,
     QemuStartError,
 )
-from hptresize.matrix.outcome import CellOutcome, Failure, Status
-from hptresize.matrix.plan import Task
 from hptresize.matrix.scenarios import SCENARIOS, Guest, Say
+from hptresize.matrix.tasks import Task
+from hptresize.matrix.verdict import CellOutcome, Failure, Status
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from hptresize.machine import Machine, MachineConfig, ResizeResult, elf
 from hptresize.machine.kvmhv import KvmHvGuest, KvmHvHost
 from hptresize.machine.load import MemoryLoad
 from hptresize.machine.resizing import HOOK, HOOK_DEBUGFS
-from hptresize.matrix.plan import LOAD_MB, Task
+from hptresize.matrix.tasks import LOAD_MB, Task
 
 TRACING = "/sys/kernel/debug/tracing/"
 DIMM_BYTES = 1 << 30

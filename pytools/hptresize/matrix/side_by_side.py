@@ -15,7 +15,7 @@ from hptresize.bench.payload import PROGRAM
 from hptresize.bench.rows import make_rows
 from hptresize.build.image import build_bare
 from hptresize.machine.settings import parse_size
-from hptresize.matrix.plan import BASE_MB, RAM_TO_TABLE, STRUCT_PAGE_BYTES, TABLES
+from hptresize.matrix.tasks import BASE_MB, RAM_TO_TABLE, STRUCT_PAGE_BYTES, TABLES
 
 RESULT = "bench.json"
 # Up to a table of 512 MB: mainline's pause shows how it grows, and all takes a minute.

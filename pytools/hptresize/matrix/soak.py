@@ -37,7 +37,7 @@ PASS_S = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Sample:
+class SoakSample:
     """QEMU's memory after a step.
 
     :ivar seconds: since the start.
@@ -68,7 +68,7 @@ class SoakResult:
     passes: int = 0
     wrong: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
-    samples: list[Sample] = dataclasses.field(default_factory=list)
+    samples: list[SoakSample] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -83,7 +83,7 @@ class SoakResult:
         The first and the last sample of the same QEMU with the same table and the same
         DIMMs are compared; the median of all such pairs. None: there is no such pair.
         """
-        groups: dict[tuple[int, int, int], list[Sample]] = {}
+        groups: dict[tuple[int, int, int], list[SoakSample]] = {}
         begins: dict[int, int] = {}
         for one in self.samples:
             if one.step - begins.setdefault(one.qemu, one.step) >= WARM_UP:
@@ -196,7 +196,7 @@ class Soak:
     def sample(self, seconds: float) -> None:
         """Note QEMU's memory."""
         self.result.samples.append(
-            Sample(
+            SoakSample(
                 round(seconds, 1), self.result.done["migrate"], sum(self.result.done.values()),
                 self.machine.order_guest(), len(self.dimms),
                 round(resident_mb(self.machine.qemu_pid), 1),

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from hptresize.matrix.outcome import printable
+from hptresize.matrix.gather import MatrixResult
 from hptresize.matrix.report import html, kcidb, ktap
-from hptresize.matrix.session import MatrixResult
+from hptresize.matrix.verdict import printable
 
 
 def write(result: MatrixResult, where: Path) -> list[Path]:

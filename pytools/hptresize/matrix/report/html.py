@@ -15,10 +15,10 @@ from hptresize.bench import Results, plot
 from hptresize.bench.results import MODES
 from hptresize.bench.results import load as load_bench
 from hptresize.bench.rows import Row, make_rows, quantity
-from hptresize.matrix import outcome, side_by_side
-from hptresize.matrix.outcome import CellOutcome, printable
-from hptresize.matrix.session import MatrixResult
-from hptresize.matrix.spec import DATA
+from hptresize.matrix import side_by_side, verdict
+from hptresize.matrix.declaration import DATA
+from hptresize.matrix.gather import MatrixResult
+from hptresize.matrix.verdict import CellOutcome, printable
 
 TEMPLATE = "report.html.j2"
 # The axes that make a column of the grid; the others make a row.
@@ -96,7 +96,7 @@ def render(result: MatrixResult, where: Path) -> str:
     bench = measured(where)
     return environment.get_template(TEMPLATE).render(
         result=result,
-        counts=outcome.count(result.cells),
+        counts=verdict.count(result.cells),
         grid=grid(result.cells),
         logs={one.id: logs_of(where, one) for one in result.cells},
         bench=bench,

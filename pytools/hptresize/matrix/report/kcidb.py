@@ -12,8 +12,8 @@ from typing import Any
 
 from kcidb_io.schema import V5_3  # type: ignore[import-untyped]
 
-from hptresize.matrix.outcome import CellOutcome, Status
-from hptresize.matrix.session import MatrixResult
+from hptresize.matrix.gather import MatrixResult
+from hptresize.matrix.verdict import CellOutcome, Status
 
 ORIGIN = "hptresize"
 _STATUS: dict[Status, str] = {

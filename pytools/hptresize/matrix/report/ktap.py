@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from hptresize.matrix.outcome import CellOutcome
-from hptresize.matrix.session import MatrixResult
+from hptresize.matrix.gather import MatrixResult
+from hptresize.matrix.verdict import CellOutcome
 
 
 def render(result: MatrixResult) -> str:

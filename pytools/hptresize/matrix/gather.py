@@ -22,14 +22,14 @@ from rich.console import Console
 
 from hptresize.base.errors import UsageError
 from hptresize.base.host import describe_host
-from hptresize.matrix import hub, outcome
+from hptresize.matrix import hub, verdict
+from hptresize.matrix.declaration import Cell
 from hptresize.matrix.live import Board
-from hptresize.matrix.outcome import CellOutcome
-from hptresize.matrix.plan import PLAN, Limits, Task
 from hptresize.matrix.plugin import EVENT, MEASURE
 from hptresize.matrix.runner import CELLS, ERROR
 from hptresize.matrix.side_by_side import Wanted
-from hptresize.matrix.spec import Cell
+from hptresize.matrix.tasks import PLAN, Limits, Task
+from hptresize.matrix.verdict import CellOutcome
 
 RESULT = "matrix.json"
 SCHEMA = 1
@@ -71,11 +71,11 @@ class MatrixResult:
     @property
     def bad(self) -> list[CellOutcome]:
         """The cells that did not do what was expected of them."""
-        return [one for one in self.cells if one.status in outcome.BAD]
+        return [one for one in self.cells if one.status in verdict.BAD]
 
     def as_json(self) -> str:
         """Return it for programs."""
-        counts = outcome.count(self.cells)
+        counts = verdict.count(self.cells)
         return json.dumps({"schema": SCHEMA} | asdict(self) | {"counts": counts}, indent=1) + "\n"
 
 
@@ -100,7 +100,7 @@ def load(where: Path) -> MatrixResult:
 
 
 @dataclass(frozen=True)
-class Job:
+class RunRequest:
     """What is to be run.
 
     :ivar cells: all of them; those that are skipped have no task.
@@ -132,7 +132,7 @@ class Job:
 class _Gatherer:
     """A pytest plugin in the process that we are: sees each test's end."""
 
-    def __init__(self, job: Job, board: Board, workers: hub.Hub) -> None:
+    def __init__(self, job: RunRequest, board: Board, workers: hub.Hub) -> None:
         self.job = job
         self.board = board
         self.workers = workers
@@ -160,8 +160,8 @@ class _Gatherer:
 
     def _outcome(self, name: str, report: pytest.TestReport) -> CellOutcome:
         directory = self.job.where / CELLS / name
-        known = outcome.read(directory)
-        if known is not None and (not report.failed or known.status in outcome.BAD):
+        known = verdict.read(directory)
+        if known is not None and (not report.failed or known.status in verdict.BAD):
             return known
         # The worker came to its end with the cell, or pytest ended the cell; or something
         # failed when the cell itself had passed.
@@ -184,7 +184,7 @@ def _line_of(report: pytest.TestReport) -> str:
     return text[-1].removeprefix("E ").strip() if text else "it failed without a word"
 
 
-def run(job: Job, console: Console, before: MatrixResult | None = None) -> MatrixResult:
+def run(job: RunRequest, console: Console, before: MatrixResult | None = None) -> MatrixResult:
     """Run the tasks; what comes of them is in the directory as well (matrix.json).
 
     :param before: a result of which those cells that are not in the job stay.
@@ -208,21 +208,21 @@ def run(job: Job, console: Console, before: MatrixResult | None = None) -> Matri
     if status not in EXPECTED:
         result.problems.append(f"pytest ended with status {status}: see {job.where / 'pytest.log'}")
     result.cells = _merge(job, gatherer.done, before)
-    if not (signals or job.first_failure) and (lost := outcome.count(result.cells).get("unrun")):
+    if not (signals or job.first_failure) and (lost := verdict.count(result.cells).get("unrun")):
         result.problems.append(f"{lost} cells were not run: see {job.where / 'pytest.log'}")
     result.seconds = time.monotonic() - begin
     (job.where / RESULT).write_text(result.as_json())
     return result
 
 
-def _prepare(job: Job, *, fresh: bool) -> None:
+def _prepare(job: RunRequest, *, fresh: bool) -> None:
     """Make the directory ready; what an earlier run left of cells must not count for this one."""
     job.where.mkdir(parents=True, exist_ok=True)
     ours = (job.where / PLAN).is_file()
     if fresh and ours:
         shutil.rmtree(job.where / CELLS, ignore_errors=True)
     for task in job.tasks:
-        (job.where / CELLS / task.id / outcome.FILE).unlink(missing_ok=True)
+        (job.where / CELLS / task.id / verdict.FILE).unlink(missing_ok=True)
     (job.where / PLAN).write_text(json.dumps(job.as_dict(), indent=1) + "\n")
     (job.where / "pytest.ini").write_text(
         f"[pytest]\njunit_family = xunit2\njunit_suite_name = hptresize-matrix\n"
@@ -231,7 +231,7 @@ def _prepare(job: Job, *, fresh: bool) -> None:
 
 
 def _merge(
-    job: Job, done: dict[str, CellOutcome], before: MatrixResult | None
+    job: RunRequest, done: dict[str, CellOutcome], before: MatrixResult | None
 ) -> list[CellOutcome]:
     def of(cell: Cell) -> CellOutcome:
         if cell.skip:
@@ -265,7 +265,7 @@ def _as_interrupts() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _pytest(job: Job, short: Path, gatherer: _Gatherer) -> int:
+def _pytest(job: RunRequest, short: Path, gatherer: _Gatherer) -> int:
     for name in [one for one in os.environ if one.startswith("PYTEST_")]:
         del os.environ[name]  # an outer pytest's, if we are one of its tests
     words = [
@@ -283,6 +283,6 @@ def _pytest(job: Job, short: Path, gatherer: _Gatherer) -> int:
         return int(pytest.main(words, plugins=[gatherer]))
 
 
-def workers(job: Job) -> int:
+def workers(job: RunRequest) -> int:
     """How many processes run cells: as many as could find room at once."""
     return max(1, min(job.limits.cpus, len(job.tasks)))

@@ -20,7 +20,7 @@ from hptresize.build.toolchain import Endian
 from hptresize.machine import MachineConfig, elf
 from hptresize.machine.kvmhv import HostConfig
 from hptresize.machine.settings import Firmware, parse_size
-from hptresize.matrix.spec import Cell, Matrix
+from hptresize.matrix.declaration import Cell, Matrix
 from hptresize.series.home import Variant
 
 LOAD_MB = 32
@@ -175,7 +175,7 @@ def check_image(path: Path) -> None:
 
 
 @dataclass
-class Parts:
+class CellParts:
     """Finds what cells are made of: what the user gave, else built or out of the cache.
 
     :ivar given: by the names kernel, initrd, qemu and mainline.
