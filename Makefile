@@ -15,7 +15,7 @@ help:
 	@echo 'make demo   set up, build all, boot a guest and resize its hash page table live'
 	@echo 'make check  set up, build all, run the linters and all tests'
 	@echo 'make bench  set up, build all, measure our QEMU against mainline (BENCH_ARGS="--quick")'
-	@echo 'make lint   set up, run ruff and mypy'
+	@echo 'make lint   set up, run ruff, mypy and import-linter'
 	@echo 'make test   set up, build all, run the tests (PYTEST_ARGS="-k name")'
 	@echo 'make setup  set up only: Debian packages and .venv'
 	@echo 'make clean  remove what was built; downloads and trees stay (hptresize clean --all)'
@@ -34,6 +34,7 @@ check: lint test
 lint: setup
 	$(BIN)/ruff check pytools tests
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 # What the guests of the tests need is built first, with its progress shown.
 test: setup

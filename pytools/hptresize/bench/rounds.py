@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from hptresize.base import progress
 from hptresize.base.errors import MachineError
-from hptresize.base.host import describe_host
+from hptresize.base.hardware import describe_host
 from hptresize.bench import measure_bare, measure_linux
 from hptresize.bench.measure_bare import Record
 from hptresize.bench.plan import Contestant, Parts, Plan, contestants

@@ -4,11 +4,11 @@
 from hptresize.machine.agent import Agent, CompletedCommand, Job
 from hptresize.machine.bare_guest import Answer, BareGuest
 from hptresize.machine.console import Console
-from hptresize.machine.machine import Machine
 from hptresize.machine.outcome import find_bugs
 from hptresize.machine.process import interactive
 from hptresize.machine.resizing import ResizeResult
 from hptresize.machine.settings import MachineConfig
+from hptresize.machine.vm import Machine
 
 __all__ = [
     "Agent",

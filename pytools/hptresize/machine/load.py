@@ -9,7 +9,7 @@ import time
 
 from hptresize.base.errors import MachineError
 from hptresize.machine.agent import Job
-from hptresize.machine.machine import Machine
+from hptresize.machine.vm import Machine
 
 log = logging.getLogger(__name__)
 

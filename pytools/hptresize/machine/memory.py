@@ -11,14 +11,14 @@ from hptresize.base.errors import (
     UsageError,
 )
 from hptresize.machine import elf
-from hptresize.machine.vm import Vm
+from hptresize.machine.running import RunningGuest
 
 MEMORY = "/sys/devices/system/memory/"
 
 _XP_BYTES = re.compile(r"0x([0-9a-f]{2})\b")
 
 
-class GuestMemory(Vm):
+class GuestMemory(RunningGuest):
     """A guest whose memory can be changed and read from outside."""
 
     def plug_memory(self, name: str, size: int, *, timeout: float = 60.0) -> None:

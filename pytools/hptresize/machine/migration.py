@@ -9,16 +9,20 @@ from collections.abc import Callable
 from hptresize.base.errors import (
     MigrationFailed,
 )
-from hptresize.machine.vm import Vm
+from hptresize.machine.running import RunningGuest
 
 DOWNTIME_MS = 2000
 
 
-class Migration(Vm):
+class Migration(RunningGuest):
     """A guest that can move to another machine."""
 
     def migrate_to(
-        self, target: Vm, *, during: Callable[[], None] | None = None, timeout: float = 60.0
+        self,
+        target: RunningGuest,
+        *,
+        during: Callable[[], None] | None = None,
+        timeout: float = 60.0,
     ) -> None:
         """Migrate the running guest to another machine, live; its commands go on there.
 

@@ -14,7 +14,7 @@ from hptresize.base.errors import (
     ResizeRefused,
 )
 from hptresize.machine.agent import CompletedCommand
-from hptresize.machine.vm import Vm
+from hptresize.machine.running import RunningGuest
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class ResizeResult:
         return self.host_after in (None, self.after)
 
 
-class Resizing(Vm):
+class Resizing(RunningGuest):
     """A guest whose hash page table can be resized."""
 
     def order_guest(self) -> int:

@@ -21,7 +21,7 @@ import pytest
 from rich.console import Console
 
 from hptresize.base.errors import UsageError
-from hptresize.base.host import describe_host
+from hptresize.base.hardware import describe_host
 from hptresize.matrix import hub, verdict
 from hptresize.matrix.declaration import Cell
 from hptresize.matrix.live import Board
