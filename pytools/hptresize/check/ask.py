@@ -55,9 +55,7 @@ def check_series(
     series = series or home.load()
     results: dict[tuple[str, int], CheckResult] = {}
     steps = _steps(home, tree, builder, series, results)
-    report = CheckReport(
-        home, tree.title, series.patches, (APPLIES, *checks), results
-    )
+    report = CheckReport(home, tree.title, series.patches, (APPLIES, *checks), results)
     alone = [check for check in checks if not check.quick and not check.place]
     places = [check for check in checks if check.place]
     # What is quick, and what shares the tree, goes patch by patch: it is switched less often.

@@ -17,8 +17,7 @@ from hptresize.build.builder import Builder
 from hptresize.cli.boot import GivenParts, machine_options
 from hptresize.cli.options import OUT, Settings, source_options
 from hptresize.machine import MachineConfig
-from hptresize.machine.kvmhv import KvmHvGuest, KvmHvHost
-from hptresize.machine.kvmhv.host import host_config
+from hptresize.machine.kvmhv import HostConfig, KvmHvGuest, KvmHvHost
 from hptresize.machine.settings import parse_size
 from hptresize.run import demo
 
@@ -68,7 +67,10 @@ def demo_command(
 
 def _demo_on_kvmhv(builder: Builder, machine: MachineConfig, megabytes: int) -> demo.DemoReport:
     memory = f"{parse_size(machine.memory) + 1024}M"
-    config = host_config(builder, machine.qemu).but(memory=memory)
+    config = HostConfig(
+        qemu=machine.qemu, kernel=builder.debian_kernel(), initrd=builder.kvmhv_image(),
+        memory=memory,
+    )  # fmt: skip
     with contextlib.ExitStack() as stack:
         with progress.step("boot the host with KVM HV"):
             host = stack.enter_context(KvmHvHost(config))

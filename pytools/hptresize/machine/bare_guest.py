@@ -30,7 +30,7 @@ class Answer:
 class BareGuest:
     """A running bare guest; a context manager that ends it whatever happens.
 
-    :param config: its ``kernel`` is what :func:`hptresize.image.build_bare`
+    :param config: its ``kernel`` is what :func:`hptresize.build.image.build_bare`
         made; initrd and append are of no use to it.
     """
 

@@ -48,7 +48,7 @@ class MachineConfig:
 
     :param qemu: qemu-system-ppc64.
     :param kernel: its vmlinux.
-    :param initrd: made by :func:`hptresize.image.build_initramfs`, or None.
+    :param initrd: made by :func:`hptresize.build.image.build_initramfs`, or None.
     :param memory: at start, such as "2G".
     :param maxmem: up to which it can be added; None: no memory hotplug.
     :param cpus: number of virtual CPUs.
@@ -59,7 +59,7 @@ class MachineConfig:
         machines have.
     :param resize_hpt: value of the machine option of that name, or None for a
         QEMU that has no such option.
-    :param accel: "tcg", or "kvm" where QEMU itself runs on POWER (see hptresize.kvmhv).
+    :param accel: "tcg", or "kvm" where QEMU itself runs on POWER (see hptresize.machine.kvmhv).
     :param machine_options: further ones, such as "ic-mode=xics".
     :param append: further words for the kernel's command line.
     :param firmware_dir: where QEMU finds its firmware; None: QEMU's own or the system's.

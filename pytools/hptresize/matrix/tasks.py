@@ -276,7 +276,7 @@ class CellParts:
 
 
 def flavour_of(cell: Cell) -> str:
-    """The kernel configuration of a cell, by its name in kbuild.FLAVOURS."""
+    """The kernel configuration of a cell, by its name in build.flavours."""
     plain = f"{cell['endian']}-{cell['pages']}"
     return plain if cell["config"] == "plain" else f"{plain}-{cell['config']}"
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from hptresize.base.errors import MachineError, UsageError
-from hptresize.build.builder import Builder
 from hptresize.build.image.kvmhv_host import PORTS, port_path
 from hptresize.machine import Machine, MachineConfig
 from hptresize.machine.process import Qemu
@@ -60,19 +59,6 @@ class HostConfig(MachineConfig):
         argv += ["-m", f"{parse_size(self.memory)}M"]
         directory = self._firmware_directory()
         return argv if directory is None else [*argv, "-L", str(directory)]
-
-
-def host_config(builder: Builder, qemu: Path | None = None) -> HostConfig:
-    """Return the host on which guests run under KVM HV.
-
-    :param qemu: emulates it; None: the one with the series.
-    :raises FetchError: a package cannot be had.
-    """
-    return HostConfig(
-        qemu=qemu or builder.qemu().binary,
-        kernel=builder.debian_kernel(),
-        initrd=builder.kvmhv_image(),
-    )
 
 
 class HostQemu(Qemu):
