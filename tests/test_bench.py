@@ -106,7 +106,7 @@ def test_a_missed_goal_is_said() -> None:
     Console(file=shown, width=132).print(as_table(results, make_rows(results)))
     text = shown.getvalue()
     assert "NO" in text
-    assert "mirror <= 100 us" in text
+    assert "mirror <= 500 us" in text
 
 
 def test_small_tables_are_not_judged() -> None:

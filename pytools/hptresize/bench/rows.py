@@ -143,16 +143,19 @@ class _Rows:
         self.add(what, unit, self.values(metric, case, order), **goals)
 
 
+COMMIT = Goal(500)
+
+
 def _hypercalls(rows: _Rows) -> None:
     top, few, many = rows.top, rows.results.options["few"], rows.results.options["many"]
     step = f"{size_of(top - 1)} to {size_of(top)}"
     rows.measured(
         f"COMMIT, {step}, {few:,} bolted entries", "us", "commit_us", "few", top,
-        rehash=Goal(5000), mirror=Goal(100),
+        rehash=Goal(5000), mirror=COMMIT,
     )  # fmt: skip
     rows.measured(
         f"COMMIT, {step}, {many:,} bolted entries", "us", "commit_us", "many", top,
-        rehash=Goal(100_000), mirror=Goal(100),
+        mirror=COMMIT,
     )  # fmt: skip
     rows.measured(
         "the same by the host's own clock", "us", "host_commit_us", "many", top
@@ -196,7 +199,7 @@ def _guest(rows: _Rows) -> None:
         )  # fmt: skip
         rows.measured(
             f"  of it COMMIT, {case} pages", "us", "guest_host_commit_us", case, top,
-            rehash=Goal(100_000 if case == "64K" else 5000), mirror=Goal(100),
+            mirror=COMMIT,
         )  # fmt: skip
     rows.measured("standstill if COMMIT is refused", "us", "refused_us")
     rows.measured("  of it COMMIT", "us", "refused_host_us")
@@ -221,8 +224,7 @@ def _memory(rows: _Rows) -> None:
             )  # fmt: skip
     old = _touched_mb(int(rows.results.options["many"]))
     rows.measured(
-        "memory less by COMMIT itself", "mb", "freed_in_commit_mb", "many", rows.top,
-        rehash=Goal(1), mirror=Goal(1),
+        "memory less when COMMIT has returned", "mb", "freed_in_commit_mb", "many", rows.top,
     )  # fmt: skip
     rows.measured(
         f"memory less soon after COMMIT (bare guest, never idle; old entries took {old:.0f} MB)",
