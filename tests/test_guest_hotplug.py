@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable
 
 import pytest
 
 from hptresize.build.flavours import PLAIN
 from hptresize.machine import Machine, MachineConfig
+from hptresize.machine.agent import Job
 from hptresize.machine.load import MemoryLoad
 from hptresize.machine.memory import MEMORY
 from hptresize.pytest_plugin import Boot, built
@@ -24,6 +26,7 @@ START, WITH_DIMM = 23, 24
 LEFT, LEFT_UNMOVED = 21, 22
 DIMM = 8 << 30
 AUTO = "/sys/kernel/mm/hpt/auto"
+STATE = "/sys/kernel/mm/hpt/state"
 RESIZED = re.compile(r"HPT resized from order (\d+) to (\d+)")
 
 
@@ -129,6 +132,28 @@ def test_memory_that_nobody_announced(boot: Boot, hpt_config: MachineConfig, fla
     assert resizes(machine)[before:] == [(18, 20), (20, 21), (21, 22)]
 
 
+def test_unannounced_memory_when_the_host_has_none(boot: Boot) -> None:
+    """The table is too small for a moment, and no longer."""
+    machine = boot(memory="4G", cpus=2, maxmem="8G", append="mem=512M")
+    machine.resize(18)
+    machine.qmp("qom-set", path="/machine", property="x-hpt-fail-alloc", value=True)
+    machine.run("write", MEMORY + "probe", hex(512 << 20))
+    wait_for_order(machine, 20)
+    assert machine.order_guest() == machine.order_host() == 20
+    assert "hash page table stays" not in machine.console.text
+
+
+def test_room_to_spare_when_the_host_has_no_memory(boot: Boot) -> None:
+    """It says the same as to an order that it does not allow."""
+    machine = boot(memory="1G", cpus=2, maxmem="64G")
+    machine.plug_memory("dimm0", DIMM)
+    machine.qmp("qom-set", path="/machine", property="x-hpt-fail-alloc", value=True)
+    machine.unplug_memory("dimm0")
+    left = LEFT if moves_bolted(machine) else LEFT_UNMOVED
+    wait_for_order(machine, left)
+    assert resizes(machine) == [(START, WITH_DIMM), (WITH_DIMM, left)]
+
+
 def test_switched_off(boot: Boot) -> None:
     machine = boot(memory="1G", cpus=2, maxmem="64G")
     assert machine.run("cat", AUTO).text == "1"
@@ -183,6 +208,37 @@ def test_memory_that_does_not_come(
     assert machine.agent.run(["write", "/sys/kernel/dlpar", words]).status
     assert resizes(machine)[before:] == expected
     assert machine.order_guest() == machine.order_host() == order
+
+
+def begin_resize(machine: Machine, order: int) -> Job:
+    """A resize by hand that waits for the hypervisor, for a second."""
+    machine.qmp("qom-set", path="/machine", property="x-hpt-prepare-delay", value=1000)
+    state = machine.start_command("pollfile", STATE)
+    assert state.line(10) == "idle"
+    job = machine.start_command("resize", str(order))
+    assert state.line(10) == "preparing"
+    state.kill(signal.SIGKILL)
+    return job
+
+
+@pytest.mark.parametrize("comes", [True, False], ids=["comes", "does not come"])
+@pytest.mark.parametrize("order", [START + 1, 27])
+def test_memory_during_a_resize_by_hand(boot: Boot, order: int, comes: bool) -> None:
+    """What somebody is making is large enough, and not the kernel's to undo."""
+    machine = boot(memory="1G", cpus=2, maxmem="64G")
+    if order > START + 1:  # not allowed before
+        machine.plug_memory("dimm0", DIMM)
+    before = len(resizes(machine))
+    old = machine.order_guest()
+    job = begin_resize(machine, order)
+    if comes:
+        machine.plug_memory("dimm1", DIMM)
+    else:
+        assert machine.agent.run(["write", "/sys/kernel/dlpar", "memory add count 60"]).status
+    assert "errno=0" in job.wait(10).text
+    assert resizes(machine)[before:] == [(old, order)]
+    assert machine.order_guest() == machine.order_host() == order
+    assert machine.hpt("failures") == "0"
 
 
 def test_memory_comes_and_goes_during_resizes(boot: Boot) -> None:

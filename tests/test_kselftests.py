@@ -188,6 +188,18 @@ def test_on_stock_qemu(boot: Boot, program: str) -> None:
 
 
 @pytest.mark.boot
+def test_no_resize_succeeds(boot: Boot) -> None:
+    """That is a failure, not a reason to skip; and the table follows memory as before."""
+    machine = boot(kernel=built("kernel"), initrd=built("selftests-le"), memory="1G", maxmem="4G")
+    machine.qmp("qom-set", path="/machine", property="x-hpt-prepare-delay", value=600_000)
+    machine.run("write", "/sys/kernel/mm/hpt/timeout_ms", "5")
+    for program in ("hpt_memory", "hpt_hugepage", "hpt_process", "hpt_hotplug", "hpt_wait"):
+        done = machine.agent.run([f"{kselftests.GUEST_DIRECTORY}/{program}"])
+        assert done.status == 1, done.text
+        assert machine.hpt("auto") == "1"
+
+
+@pytest.mark.boot
 @pytest.mark.parametrize("where", ["kernel-baseline", "kernel-stock", "radix", "disabled"])
 def test_skipped_where_nothing_resizes(boot: Boot, where: str) -> None:
     """A guest without the hook: exit status 4, and the reason."""
