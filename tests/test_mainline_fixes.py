@@ -85,7 +85,7 @@ QEMU_FIXES: dict[int, tuple[str, ...]] = {
     14: (),  # seen by reading
 }
 # Races: they do not fail each time.
-RACES = QEMU_FIXES[10]
+RACES = (*QEMU_FIXES[10], "host.reset_while_resizing")
 # What mainline never promised: a hint as short as the work, and that a preparation takes so
 # long that COMMIT comes before its end.
 OURS = ("results.hint_fits", "commit.slow_not_ready", "smp.radix_and_back")
