@@ -157,8 +157,10 @@ def test_kexec_while_a_table_is_prepared(boot: Boot, image: Path) -> None:
     machine = boot(initrd=image, memory="1G", cpus=2, maxmem="16G")
     load(machine)
     machine.qmp("qom-set", path="/machine", property="x-hpt-prepare-delay", value=5000)
+    state = machine.start_command("pollfile", "/sys/kernel/mm/hpt/state")
+    assert state.line(10) == "idle"
     machine.start_command("resize", "24")
-    machine.agent.watch.wait(lambda: machine.hpt("state") == "preparing", 10, "a preparation")
+    assert state.line(10) == "preparing"
     machine.start_command("kexec", "go")
     machine.qmp("object-add", qom_type="memory-backend-ram", id="dimm0-ram", size=1 << 30)
     machine.qmp("device_add", driver="pc-dimm", id="dimm0", memdev="dimm0-ram")
